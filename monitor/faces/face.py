@@ -1,0 +1,108 @@
+"""A face in a picture, with what was measured of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Embedding = NDArray[np.float32]
+"""Shape (D,), L2-normalised; comparable only within one pack digest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """Corners in pixels of the decoded picture; x to the right, y down."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+    @property
+    def width(self) -> float:
+        return self.x2 - self.x1
+
+    @property
+    def height(self) -> float:
+        return self.y2 - self.y1
+
+    def overlap(self, other: Box) -> float:
+        """Intersection over union, 0 to 1."""
+        width = min(self.x2, other.x2) - max(self.x1, other.x1)
+        height = min(self.y2, other.y2) - max(self.y1, other.y1)
+        if width <= 0 or height <= 0:
+            return 0.0
+        shared = width * height
+        return shared / (self.width * self.height + other.width * other.height - shared)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """Measurements that decide whether a face may be embedded."""
+
+    sharpness: float
+    """Variance of the Laplacian of the aligned 112 x 112 grey crop (Pech-Pacheco 2000); blurred below about 30."""
+    brightness: float
+    """Mean luma of the aligned crop, 0 to 255."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Face:
+    """One detected face. ``embedding`` is None where the quality gate refused it."""
+
+    box: Box
+    landmarks: NDArray[np.float32] = field(repr=False)
+    """Shape (5, 2), pixels: right eye, left eye, nose, right and left mouth corner, as seen in the picture
+    from left to right."""
+    det_score: float
+    """The detector's confidence, 0 to 1."""
+    quality: Quality
+    embedding: Embedding | None = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if self.landmarks.shape != (5, 2):
+            raise ValueError(f"landmarks have shape {self.landmarks.shape}, expected (5, 2)")
+        if self.embedding is not None and self.embedding.ndim != 1:
+            raise ValueError(f"embedding has shape {self.embedding.shape}, expected (D,)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureFaces:
+    """All faces of one decoded picture."""
+
+    pts: int
+    """Presentation time of the picture that was decoded for the wanted instant; 0 for an image file."""
+    width: int
+    height: int
+    faces: tuple[Face, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidencePictures:
+    """JPEG files drawn by a worker for one face."""
+
+    frame_jpeg: bytes = field(repr=False)
+    """The whole picture with the box drawn."""
+    crop_jpeg: bytes = field(repr=False)
+    """The face with some surroundings, nothing drawn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackInfo:
+    """Which networks are loaded, and the calibration that goes with them."""
+
+    name: str
+    digest: str
+    """SHA-256 over the files' digests; embeddings of different digests are never compared."""
+    dimension: int
+    licence: str
+    provider: str
+    """What runs it: ``cpu``, ``cuda``, ``tensorrt`` or ``openvino``."""
+    similarity_threshold: float
+    """Cosine from which a probe counts as the identity."""
+    candidate_threshold: float
+    """Cosine from which a probe is worth a burst of denser samples."""
+    margin: float
+    """Least cosine distance between the best and the second identity."""

@@ -1,0 +1,96 @@
+"""An incident: one identity shown by one account in one room, from first sighting until it is gone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class Decision(StrEnum):
+    """What the permission rules say of a sighting; all but ``permitted`` are violations."""
+
+    PERMITTED = "permitted"
+    NO_PERMISSION = "no_permission"
+    PERMISSION_EXPIRED = "permission_expired"
+    PERMISSION_NOT_YET_VALID = "permission_not_yet_valid"
+    KIND_NOT_PERMITTED = "kind_not_permitted"
+    TOO_MANY_ROOMS = "too_many_rooms"
+    ACCOUNT_SUSPENDED = "account_suspended"
+
+    @property
+    def is_violation(self) -> bool:
+        return self is not Decision.PERMITTED
+
+
+class IncidentState(StrEnum):
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+class Transition(StrEnum):
+    """What happened to an incident; receivers are told of each one of a violation."""
+
+    OPENED = "opened"
+    """A violation began (also: a permitted likeness lost its permission)."""
+    UPDATED = "updated"
+    """Another rule is violated now."""
+    RESOLVED = "resolved"
+    """The likeness is gone for ``close_after``, or it is permitted now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentKey:
+    """What makes two sightings the same incident."""
+
+    identity_id: str
+    platform: str
+    account: str
+    room: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """An incident as it is stored. A new state is a new object."""
+
+    id: str
+    """ULID: sorts by time of opening."""
+    key: IncidentKey
+    identity_name: str
+    stream_id: str
+    state: IncidentState
+    decision: Decision
+    decision_detail: str
+    """The rule that was evaluated and why it failed, in words for the person on call."""
+    title: str
+    products: tuple[str, ...]
+    similarity: float
+    """Highest similarity so far."""
+    margin: float
+    """Margin to the runner-up at that sample."""
+    similarity_threshold: float
+    samples_matched: int
+    samples_seen: int
+    face_height_px: float
+    seconds_on_screen: float
+    opened_at: datetime
+    last_seen_at: datetime
+    closed_at: datetime | None = None
+    stream_time_first: float = 0.0
+    """Stream time in seconds of the first proving picture."""
+    sequence: int = 0
+    """Grows by one with every transition; orders the alerts of one incident."""
+    manifest_sha256: str | None = None
+    """Digest of the evidence manifest, once it is written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimelineEntry:
+    """One line of a case's history."""
+
+    incident_id: str
+    at: datetime
+    event: str
+    """``opened``, ``updated``, ``resolved``, ``permitted``, ``evidence_recorded``."""
+    reason: str
+    detail: str

@@ -1,0 +1,65 @@
+"""A track whose evidence passed: this identity, on this stream, from t0 to t1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from monitor.faces.face import Box
+from monitor.gallery.identity import Match
+from monitor.streams.packet import EncodedFrame
+
+
+class EvidenceVerdict(StrEnum):
+    """Whether a track's samples prove an identity, or the first reason why not."""
+
+    PASSED = "passed"
+    NOBODY_PROTECTED = "nobody_protected"
+    BELOW_SIMILARITY = "below_similarity"
+    SMALL_MARGIN = "small_margin"
+    TOO_FEW_SAMPLES = "too_few_samples"
+    TOO_SHORT = "too_short"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One picture of a track that was compared with the gallery."""
+
+    stream_time: float
+    """Seconds, within the stream's epoch."""
+    utc: datetime
+    box: Box
+    match: Match
+    frame: EncodedFrame = field(repr=False)
+    """The encoded picture, kept while the track may still become evidence."""
+    pts: int
+    """Which picture of ``frame`` it was."""
+    picture_width: int
+    picture_height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """One identity seen on one stream, with the samples that prove it."""
+
+    id: str
+    stream_id: str
+    identity_id: str
+    first_seen: datetime
+    last_seen: datetime
+    stream_time_first: float
+    stream_time_last: float
+    samples: tuple[Sample, ...] = field(repr=False)
+    """The proving samples, oldest first, at most a bounded number."""
+    best: Sample = field(repr=False)
+    """The sample of the highest similarity."""
+    samples_seen: int
+    """How many pictures of the track were compared in all."""
+    samples_matched: int
+    """How many of them passed the similarity threshold."""
+
+    @property
+    def seconds(self) -> float:
+        """How long the likeness has been on screen so far, stream time."""
+        return self.stream_time_last - self.stream_time_first

@@ -1,0 +1,95 @@
+"""Encoded video on its way: packets, their format, and what is sent to be analysed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from fractions import Fraction
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoFormat:
+    """What a decoder needs to know before the first packet."""
+
+    codec: str
+    """FFmpeg's codec name: ``h264``, ``hevc``, ``mjpeg``."""
+    extradata: bytes | None = field(repr=False)
+    width: int
+    height: int
+    time_base: Fraction
+    """Seconds per tick of ``pts`` and ``dts``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packet:
+    """One encoded video packet."""
+
+    data: bytes = field(repr=False)
+    pts: int
+    """Presentation time in ticks of the format's ``time_base``."""
+    dts: int
+    is_keyframe: bool
+    received_at: datetime
+    """UTC at which this machine had it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodedFrame:
+    """What travels to a worker: one keyframe, or a GOP's prefix up to the wanted instants.
+
+    ``packets`` start with a keyframe and stand in decoding order; ``instants`` are the presentation
+    times (ticks, ascending) of the pictures wanted. For a keyframe sample both have one element.
+    """
+
+    stream_id: str
+    epoch: int
+    """Counts the stream's connections and discontinuities; stream times compare only within one."""
+    format: VideoFormat
+    packets: tuple[Packet, ...] = field(repr=False)
+    instants: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.packets or not self.packets[0].is_keyframe:
+            raise ValueError("an encoded frame starts with a keyframe")
+        if not self.instants:
+            raise ValueError("an encoded frame needs at least one wanted instant")
+
+    @property
+    def stream_time(self) -> float:
+        """Stream time in seconds of the last wanted instant."""
+        return float(self.instants[-1] * self.format.time_base)
+
+    @property
+    def received_at(self) -> datetime:
+        """UTC at which the last packet arrived."""
+        return self.packets[-1].received_at
+
+    @property
+    def size(self) -> int:
+        """Bytes of all packets."""
+        return sum(len(packet.data) for packet in self.packets)
+
+
+class PacketSink(Protocol):
+    """Takes what a source reads. Called on the event loop's thread only."""
+
+    def begin(self, video: VideoFormat) -> None:
+        """A connection or a discontinuity: later packets belong to a new epoch with this format."""
+
+    def push(self, packets: Sequence[Packet], received_bytes: int) -> None:
+        """Packets in decoding order, and how many bytes were read from the network for them."""
+
+
+class Source(Protocol):
+    """One way to read a stream. It knows nothing of retrying: the supervisor restarts it.
+
+    The same object is run again after a failure, so that it can remember what it has seen.
+    """
+
+    async def run(self, sink: PacketSink) -> None:
+        """Read until the stream ends (returns) or fails.
+
+        :raises StreamError: with the reason; cancelling closes everything that was opened.
+        """
