@@ -57,6 +57,8 @@ class Incident:
     """ULID: sorts by time of opening."""
     key: IncidentKey
     identity_name: str
+    consent: str
+    """On what ground the identity is enrolled, in words: basis, date and reference."""
     stream_id: str
     state: IncidentState
     decision: Decision
@@ -73,8 +75,12 @@ class Incident:
     samples_seen: int
     face_height_px: float
     seconds_on_screen: float
+    first_seen_at: datetime
+    """UTC of the first proving picture, before the evidence had passed."""
     opened_at: datetime
     last_seen_at: datetime
+    violation_since: datetime | None = None
+    """UTC at which the present or else the last violation began; None if there never was one."""
     closed_at: datetime | None = None
     stream_time_first: float = 0.0
     """Stream time in seconds of the first proving picture."""
@@ -91,6 +97,6 @@ class TimelineEntry:
     incident_id: str
     at: datetime
     event: str
-    """``opened``, ``updated``, ``resolved``, ``permitted``, ``evidence_recorded``."""
+    """``opened``, ``updated``, ``resolved``, ``permitted``, ``closed``, ``evidence_recorded``."""
     reason: str
     detail: str

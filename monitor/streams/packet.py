@@ -81,12 +81,19 @@ class PacketSink(Protocol):
     def push(self, packets: Sequence[Packet], received_bytes: int) -> None:
         """Packets in decoding order, and how many bytes were read from the network for them."""
 
+    async def drained(self) -> None:
+        """Return when the sink takes more. Recordings wait for it; a live source never does."""
+
 
 class Source(Protocol):
     """One way to read a stream. It knows nothing of retrying: the supervisor restarts it.
 
     The same object is run again after a failure, so that it can remember what it has seen.
     """
+
+    @property
+    def cadence_s(self) -> float:
+        """Seconds between two arrivals when all is well: the segment duration of HLS, 0 for a steady connection."""
 
     async def run(self, sink: PacketSink) -> None:
         """Read until the stream ends (returns) or fails.

@@ -1,0 +1,207 @@
+"""What a receiver is told of an incident's transition: all that the person on call needs to decide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from monitor.clock import iso_utc
+from monitor.incidents.incident import Decision, Incident, Transition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertLinks:
+    """Where to look; pages of the daemon itself."""
+
+    incident: str
+    frame: str
+    """The picture with the face boxed. Evidence appears a moment after the incident opens."""
+    crop: str
+    """The face as it was shown."""
+    reference: str
+    """The enrolled photo's face that it resembles most."""
+    runbook: str | None
+    """What to do; the operator's own page."""
+
+    @classmethod
+    def to(cls, incident_id: str, *, web_base_url: str, runbook_url: str | None) -> AlertLinks:
+        """The links of one incident. ``web_base_url`` has no slash at its end."""
+        evidence = f"{web_base_url}/evidence/{quote(incident_id, safe='')}"
+        return cls(
+            incident=f"{web_base_url}/incidents/{quote(incident_id, safe='')}",
+            frame=f"{evidence}/frame.jpg",
+            crop=f"{evidence}/crop.jpg",
+            reference=f"{evidence}/reference.jpg",
+            runbook=runbook_url,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """One transition of one incident, as it was at that moment."""
+
+    incident_id: str
+    sequence: int
+    """Orders the alerts of one incident."""
+    transition: Transition
+    at: datetime
+    """UTC of the transition."""
+    reason: str
+    """One word: the decision, or ``likeness_gone``."""
+    detail: str
+    """``reason`` in words."""
+    identity_id: str
+    identity_name: str
+    consent: str
+    """On what ground the identity is enrolled."""
+    decision: Decision
+    decision_detail: str
+    """The permission rule that was evaluated, in words."""
+    platform: str
+    account: str
+    room: str
+    stream_id: str
+    title: str
+    products: tuple[str, ...]
+    other_rooms: tuple[str, ...]
+    """``platform/account/room`` of the other open incidents of this identity."""
+    similarity: float
+    """Highest cosine so far."""
+    similarity_threshold: float
+    margin: float
+    """Cosine distance to the runner-up identity."""
+    samples_matched: int
+    samples_seen: int
+    seconds_on_screen: float
+    face_height_px: float
+    stream_time_first: float
+    """Stream time in seconds of the first proving picture."""
+    first_seen_at: datetime
+    opened_at: datetime
+    violation_since: datetime
+    last_seen_at: datetime
+    links: AlertLinks
+
+    @classmethod
+    def about(
+        cls,
+        incident: Incident,
+        transition: Transition,
+        *,
+        at: datetime,
+        reason: str,
+        detail: str,
+        other_rooms: Sequence[str],
+        links: AlertLinks,
+    ) -> Alert:
+        """The alert of ``incident`` in its state after ``transition``."""
+        return cls(
+            incident_id=incident.id,
+            sequence=incident.sequence,
+            transition=transition,
+            at=at,
+            reason=reason,
+            detail=detail,
+            identity_id=incident.key.identity_id,
+            identity_name=incident.identity_name,
+            consent=incident.consent,
+            decision=incident.decision,
+            decision_detail=incident.decision_detail,
+            platform=incident.key.platform,
+            account=incident.key.account,
+            room=incident.key.room,
+            stream_id=incident.stream_id,
+            title=incident.title,
+            products=incident.products,
+            other_rooms=tuple(other_rooms),
+            similarity=incident.similarity,
+            similarity_threshold=incident.similarity_threshold,
+            margin=incident.margin,
+            samples_matched=incident.samples_matched,
+            samples_seen=incident.samples_seen,
+            seconds_on_screen=incident.seconds_on_screen,
+            face_height_px=incident.face_height_px,
+            stream_time_first=incident.stream_time_first,
+            first_seen_at=incident.first_seen_at,
+            opened_at=incident.opened_at,
+            violation_since=incident.violation_since or incident.opened_at,
+            last_seen_at=incident.last_seen_at,
+            links=links,
+        )
+
+    @property
+    def summary(self) -> str:
+        """One line for a pager: who, where, and what is wrong."""
+        where = f"{self.platform}/{self.account} in room {self.room}"
+        if self.transition is Transition.RESOLVED:
+            return f"{self.identity_name} on {where}: resolved, {self.detail}"
+        return f"{self.identity_name} shown by {where}: {self.decision_detail}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON's types only; times as ISO 8601 with a Z, similarities as cosines."""
+        return {
+            "incident_id": self.incident_id,
+            "sequence": self.sequence,
+            "transition": str(self.transition),
+            "at": iso_utc(self.at),
+            "summary": self.summary,
+            "reason": self.reason,
+            "detail": self.detail,
+            "identity": {"id": self.identity_id, "name": self.identity_name, "consent": self.consent},
+            "decision": str(self.decision),
+            "decision_detail": self.decision_detail,
+            "platform": self.platform,
+            "account": self.account,
+            "room": self.room,
+            "stream_id": self.stream_id,
+            "title": self.title,
+            "products": list(self.products),
+            "other_rooms": list(self.other_rooms),
+            "similarity": round(self.similarity, 4),
+            "similarity_threshold": round(self.similarity_threshold, 4),
+            "margin": round(self.margin, 4),
+            "samples_matched": self.samples_matched,
+            "samples_seen": self.samples_seen,
+            "seconds_on_screen": round(self.seconds_on_screen, 3),
+            "face_height_px": round(self.face_height_px, 1),
+            "stream_time_first": round(self.stream_time_first, 3),
+            "first_seen_at": iso_utc(self.first_seen_at),
+            "opened_at": iso_utc(self.opened_at),
+            "violation_since": iso_utc(self.violation_since),
+            "last_seen_at": iso_utc(self.last_seen_at),
+            "links": {
+                "incident": self.links.incident,
+                "frame": self.links.frame,
+                "crop": self.links.crop,
+                "reference": self.links.reference,
+                "runbook": self.links.runbook,
+            },
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Alert:
+        """The alert that ``to_dict`` wrote, to the precision of the text.
+
+        :raises KeyError, ValueError, TypeError: it did not write this.
+        """
+        fields = dict(data)
+        del fields["summary"]
+        identity = fields.pop("identity")
+        for name in ("at", "first_seen_at", "opened_at", "violation_since", "last_seen_at"):
+            fields[name] = datetime.fromisoformat(fields[name])
+        for name in ("products", "other_rooms"):
+            fields[name] = tuple(fields[name])
+        return cls(
+            **fields
+            | {
+                "transition": Transition(fields["transition"]),
+                "decision": Decision(fields["decision"]),
+                "identity_id": identity["id"],
+                "identity_name": identity["name"],
+                "consent": identity["consent"],
+                "links": AlertLinks(**fields["links"]),
+            }
+        )

@@ -1,0 +1,172 @@
+"""The dispatcher: carries the outbox's rows to the receivers, at least once, in order per incident."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from monitor.alerts.metrics import AlertsMetrics
+from monitor.alerts.outbox import Outbox, OutboxEntry
+from monitor.alerts.receiver import Receiver
+from monitor.alerts.retry import FailureKind, RetryPlan, backoff_s, plan_retry
+from monitor.clock import Clock
+from monitor.errors import DeliveryError, StorageError
+
+log = logging.getLogger(__name__)
+
+POLL_S = 1.0
+AT_ONCE = 8
+"""Attempts under way for one receiver; each belongs to another incident."""
+
+
+@dataclass(slots=True)
+class _Lane:
+    """What one receiver's task knows. Only that task writes it."""
+
+    receiver: Receiver
+    refresh_due: float
+    """Monotonic seconds at which alerts in force are to be sent again."""
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    refreshes_failed: int = 0
+    disabled: bool = False
+
+
+class Dispatcher:
+    """One task per receiver, so that a slow one holds back nobody else."""
+
+    def __init__(
+        self, outbox: Outbox, receivers: Sequence[Receiver], clock: Clock, metrics: AlertsMetrics
+    ) -> None:
+        self._outbox = outbox
+        self._clock = clock
+        self._metrics = metrics
+        self._lanes = tuple(
+            _Lane(receiver=receiver, refresh_due=clock.monotonic() + (receiver.refresh_s or 0.0))
+            for receiver in receivers
+        )
+        for lane in self._lanes:
+            metrics.disabled.labels(receiver=lane.receiver.name).set(0)
+            metrics.pending.labels(receiver=lane.receiver.name).set(0)
+
+    def nudge(self) -> None:
+        """A row was written: look at once. Call it on the event loop's thread."""
+        for lane in self._lanes:
+            lane.wake.set()
+
+    async def run(self) -> None:
+        """Deliver until cancelled; without receivers it returns at once."""
+        async with asyncio.TaskGroup() as tasks:
+            for lane in self._lanes:
+                tasks.create_task(self._serve(lane), name=f"dispatch {lane.receiver.name}")
+
+    async def _serve(self, lane: _Lane) -> None:
+        name = lane.receiver.name
+        while True:
+            lane.wake.clear()
+            try:
+                await self._deliver_due(lane)
+                await self._refresh(lane)
+                self._metrics.pending.labels(receiver=name).set(await self._outbox.pending(name))
+            except StorageError as err:
+                log.error("alerts_waiting receiver=%s reason=database error=%s", name, err)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_S):
+                    await lane.wake.wait()
+
+    async def _deliver_due(self, lane: _Lane) -> None:
+        name = lane.receiver.name
+        while not lane.disabled:
+            entries = await self._outbox.due(name, self._clock.utc(), AT_ONCE)
+            if not entries:
+                return
+            # Never a TaskGroup here: one row's failing write must not cancel another row's attempt half way.
+            results = await asyncio.gather(*(self._deliver(lane, entry) for entry in entries), return_exceptions=True)
+            for result in results:
+                if isinstance(result, BaseException):
+                    raise result
+
+    async def _deliver(self, lane: _Lane, entry: OutboxEntry) -> None:
+        name = lane.receiver.name
+        error = await self._attempt(lane, entry)
+        now = self._clock.utc()
+        if error is None:
+            await self._outbox.delivered(entry.id, now)
+            self._metrics.delivered.labels(receiver=name).inc()
+            seconds = (now - entry.created_at).total_seconds()
+            self._metrics.delivery_seconds.labels(receiver=name).observe(max(0.0, seconds))
+            log.info(
+                "alert_delivered receiver=%s webhook_id=%s incident=%s transition=%s attempts=%d seconds=%.3f",
+                name,
+                entry.id,
+                entry.alert.incident_id,
+                entry.alert.transition,
+                entry.attempts + 1,
+                seconds,
+            )
+            return
+        plan = plan_retry(error, failures=entry.attempts + 1, now=now, jitter=random.random())
+        await self._give_way(lane, entry, error, plan)
+
+    async def _give_way(self, lane: _Lane, entry: OutboxEntry, error: DeliveryError, plan: RetryPlan) -> None:
+        name = lane.receiver.name
+        self._metrics.failures.labels(receiver=name, kind=plan.kind).inc()
+        log.warning(
+            "alert_not_delivered receiver=%s webhook_id=%s incident=%s transition=%s kind=%s attempts=%d error=%r",
+            name,
+            entry.id,
+            entry.alert.incident_id,
+            entry.alert.transition,
+            plan.kind,
+            entry.attempts + 1,
+            str(error),
+        )
+        if plan.kind is FailureKind.REFUSED:
+            await self._outbox.dead(entry.id, self._clock.utc(), str(error))
+            return
+        if plan.kind is FailureKind.GONE:
+            self._disable(lane)
+        await self._outbox.failed(entry.id, next_attempt_at=plan.next_attempt_at, error=str(error))
+
+    def _disable(self, lane: _Lane) -> None:
+        if not lane.disabled:
+            lane.disabled = True
+            self._metrics.disabled.labels(receiver=lane.receiver.name).set(1)
+            log.error(
+                "receiver_disabled receiver=%s reason=gone remedy='its alerts are kept; set its address right and "
+                "restart'",
+                lane.receiver.name,
+            )
+
+    async def _refresh(self, lane: _Lane) -> None:
+        every_s = lane.receiver.refresh_s
+        if every_s is None or lane.disabled or self._clock.monotonic() < lane.refresh_due:
+            return
+        failed = None
+        entries = await self._outbox.in_force(lane.receiver.name)
+        for start in range(0, len(entries), AT_ONCE):
+            chunk = entries[start : start + AT_ONCE]
+            errors = await asyncio.gather(*(self._attempt(lane, entry) for entry in chunk))
+            failed = next((error for error in errors if error is not None), None)
+            if failed is not None:
+                break
+        wait_s = every_s
+        lane.refreshes_failed = lane.refreshes_failed + 1 if failed else 0
+        if failed is not None:
+            wait_s = min(every_s, backoff_s(lane.refreshes_failed, random.random()))
+            log.warning("alerts_not_refreshed receiver=%s error=%r", lane.receiver.name, str(failed))
+        lane.refresh_due = self._clock.monotonic() + wait_s
+
+    async def _attempt(self, lane: _Lane, entry: OutboxEntry) -> DeliveryError | None:
+        try:
+            await lane.receiver.send(entry.alert, entry.id, self._clock.utc())
+        except DeliveryError as err:
+            return err
+        except Exception as err:
+            # A receiver's own fault must not end the deliveries to all the others.
+            log.exception("receiver_fault receiver=%s webhook_id=%s", lane.receiver.name, entry.id)
+            return DeliveryError(f"fault in the receiver ({type(err).__name__})")
+        return None

@@ -1,0 +1,87 @@
+"""Alerts in a Prometheus Alertmanager (API v2)."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+import aiohttp
+
+from monitor.alerts.alert import Alert
+from monitor.alerts.config import AlertmanagerReceiverConfig
+from monitor.alerts.receivers.post import post
+from monitor.clock import iso_utc
+from monitor.incidents.incident import Transition
+
+REFRESH_S = 60.0
+FIRING_FOR = timedelta(minutes=4)
+"""An alert that is not refreshed ends by itself: a monitor that died does not page for ever."""
+
+
+class AlertmanagerReceiver:
+    """Keeps each violation firing while it is in force, and ends it when it is resolved."""
+
+    refresh_s: float | None = REFRESH_S
+
+    def __init__(self, config: AlertmanagerReceiverConfig, session: aiohttp.ClientSession) -> None:
+        self.name = config.name
+        self._config = config
+        self._session = session
+
+    async def send(self, alert: Alert, webhook_id: str, attempt_at: datetime) -> None:
+        body = json.dumps([alert_body(alert, self._config.labels, attempt_at)], ensure_ascii=False).encode()
+        await post(
+            self._session,
+            f"{self._config.url.rstrip('/')}/api/v2/alerts",
+            body,
+            {"Content-Type": "application/json"},
+            timeout_s=self._config.timeout_s,
+            attempt_at=attempt_at,
+        )
+
+
+def alert_body(alert: Alert, labels: dict[str, str], now: datetime) -> dict[str, Any]:
+    """One element of ``POST /api/v2/alerts``.
+
+    The labels are the same over an incident's life, for they are what Alertmanager knows an alert by; what changes,
+    the violation included, stands in the annotations.
+    """
+    resolved = alert.transition is Transition.RESOLVED
+    return {
+        "labels": labels
+        | {
+            "alertname": "LikenessViolation",
+            "identity": alert.identity_id,
+            "platform": alert.platform,
+            "account": alert.account,
+            "room": alert.room,
+        },
+        "annotations": _annotations(alert),
+        "startsAt": iso_utc(min(alert.violation_since, now)),
+        "endsAt": iso_utc(now if resolved else now + FIRING_FOR),
+        "generatorURL": alert.links.incident,
+    }
+
+
+def _annotations(alert: Alert) -> dict[str, str]:
+    words = {
+        "summary": alert.summary,
+        "violation": str(alert.decision),
+        "permission": alert.decision_detail,
+        "identity_name": alert.identity_name,
+        "consent": alert.consent,
+        "similarity": f"{alert.similarity:.3f} (threshold {alert.similarity_threshold:.3f}, margin {alert.margin:.3f})",
+        "samples": f"{alert.samples_matched} of {alert.samples_seen}, {alert.seconds_on_screen:.1f} s on screen",
+        "face_height_px": f"{alert.face_height_px:.0f}",
+        "title": alert.title,
+        "products": ", ".join(alert.products),
+        "other_rooms": ", ".join(alert.other_rooms),
+        "first_seen": f"{iso_utc(alert.first_seen_at)} (stream time {alert.stream_time_first:.1f} s)",
+        "incident": alert.links.incident,
+        "frame": alert.links.frame,
+        "crop": alert.links.crop,
+        "reference": alert.links.reference,
+        "runbook_url": alert.links.runbook or "",
+    }
+    return {name: text for name, text in words.items() if text}

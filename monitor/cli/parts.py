@@ -1,0 +1,114 @@
+"""What ``monitor doctor`` looks at of the configured daemon: provider, pack, gallery, database and evidence."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from monitor.cli.check import Check, fail, ok, warn
+from monitor.cli.machine import existing_parent
+from monitor.errors import GalleryError, PackError
+from monitor.faces.config import FacesConfig
+
+_ORT_NAMES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+
+
+def available_providers() -> tuple[str, ...]:
+    """What can run networks here, in this project's words."""
+    import importlib.util
+
+    import onnxruntime
+
+    there = onnxruntime.get_available_providers()
+    names = [name for name, ort_name in _ORT_NAMES.items() if ort_name in there]
+    if importlib.util.find_spec("openvino") is not None:
+        names.append("openvino")
+    return tuple(names)
+
+
+def check_provider(configured: str, available: Sequence[str], *, has_nvidia: bool) -> Check:
+    """Whether what is configured can be had, and whether a GPU lies idle."""
+    shown = f"configured {configured}, available {', '.join(available) or 'none'}"
+    if configured != "auto" and configured not in available:
+        return fail("provider", shown, f"install what {configured} needs, or set faces.provider to auto or cpu")
+    if has_nvidia and "cuda" not in available:
+        return warn(
+            "provider",
+            f"{shown}; there is an NVIDIA GPU that is not used",
+            "install the GPU requirements (onnxruntime-gpu in place of onnxruntime)",
+        )
+    return ok("provider", shown)
+
+
+def check_pack(config: FacesConfig) -> Check:
+    """Load the pack, which checks its files' digests, and run it once."""
+    from monitor.faces import analyser
+
+    try:
+        info = analyser.load(config).info
+    except PackError as err:
+        return fail("pack", str(err), "set faces.pack, faces.pack_dir or faces.provider as the detail says")
+    return ok("pack", f"{info.name} on {info.provider}, {info.dimension}-d, digest {info.digest[:12]}, {info.licence}")
+
+
+def check_gallery(folder: Path) -> Check:
+    """Whether the protected people's files can be read; the photos are judged by ``monitor gallery check``."""
+    from monitor.gallery.folder import read_identity_file, scan_folder
+    from monitor.gallery.identity_file import parse_identity
+
+    try:
+        scan = scan_folder(folder, now=datetime.now(UTC))
+    except GalleryError as err:
+        return fail("gallery", str(err), f"make {folder} readable, or set gallery.folder")
+    errors = [str(error) for error in scan.errors]
+    for found in scan.folders:
+        try:
+            parse_identity(read_identity_file(found.file), identity_id=found.id, path=found.file.path)
+        except GalleryError as err:
+            errors.append(str(err))
+    if errors:
+        return warn("gallery", "; ".join(errors), "put the named files right; the rest of the gallery is used")
+    if not scan.folders:
+        return warn("gallery", f"{folder} is empty: nobody is protected", "add a folder with identity.yaml and photos")
+    photos = sum(len(found.photos) for found in scan.folders)
+    return ok("gallery", f"identities: {len(scan.folders)}, photos: {photos}, in {folder}")
+
+
+def check_database(path: Path) -> Check:
+    """Whether the database can be written; nothing is made or changed."""
+    if not path.exists():
+        return _writable("database", path.parent, f"{path} will be made", "storage.url or data_dir")
+    remedy = "give this user the right to write it, or name another file in storage.url"
+    try:
+        # Neither makes a file nor waits long for a daemon that is writing.
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=2)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            connection.execute("ROLLBACK")
+    except sqlite3.OperationalError as err:
+        if "locked" in str(err):
+            return warn("database", f"{path}: busy for 2 s", "another program holds it: end it, or try again")
+        return fail("database", f"{path}: {err}", remedy)
+    except sqlite3.DatabaseError as err:
+        return fail("database", f"{path}: {err}", "restore it from a backup, or move it away")
+    return ok("database", f"{path} can be written")
+
+
+def check_evidence(folder: Path) -> Check:
+    """Whether evidence can be written."""
+    if folder.exists() and not folder.is_dir():
+        return fail("evidence", f"{folder} is not a folder", "move that file away, or set evidence.folder")
+    return _writable("evidence", folder, f"{folder} can be written", "evidence.folder or data_dir")
+
+
+def _writable(name: str, folder: Path, detail: str, keys: str) -> Check:
+    place = existing_parent(folder)
+    if not place.is_dir():
+        return fail(name, f"{place} is not a folder, but {folder} must be one", f"move it away, or set {keys}")
+    if not os.access(place, os.W_OK | os.X_OK):
+        return fail(name, f"{place} cannot be written by this user", f"give the right to write it, or set {keys}")
+    return ok(name, detail)

@@ -1,0 +1,32 @@
+"""``monitor run``: the daemon, until SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+from pathlib import Path
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser("run", help="start the daemon", description=__doc__)
+    parser.add_argument("--config", type=Path, default=Path("config/monitor.yaml"), help="the configuration file")
+    parser.add_argument(
+        "--log-level", choices=["debug", "info", "warning", "error"], default="info", help="default: info"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from monitor.config import load_config
+    from monitor.daemon import run_until_signal
+    from monitor.streams.catalogue import load_streams
+
+    logging.basicConfig(
+        level=args.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
+    )
+    config = load_config(args.config, os.environ)
+    streams = load_streams(config.streams_file)
+    asyncio.run(run_until_signal(config, streams))
+    return 0

@@ -1,0 +1,151 @@
+"""The manifest: what was seen, by what, under which settings, and the digests of the files beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from monitor.clock import iso_utc
+from monitor.faces.face import Box, PackInfo
+from monitor.gallery.identity import Identity
+from monitor.incidents.incident import Incident
+from monitor.sightings.sighting import Sample, Sighting
+from monitor.streams.stream import Stream
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+FRAME = "frame.jpg"
+CROP = "crop.jpg"
+REFERENCE = "reference.jpg"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """What the evidence was gathered with."""
+
+    pack: PackInfo
+    gallery_digest: str
+    software_version: str
+    recorded_at: datetime
+
+
+def manifest_bytes(
+    incident: Incident,
+    *,
+    stream: Stream,
+    identity: Identity,
+    sighting: Sighting,
+    files: Mapping[str, bytes],
+    circumstances: Circumstances,
+) -> bytes:
+    """The manifest as canonical JSON: sorted keys, no spaces, UTF-8, a line feed at the end.
+
+    It holds measurements only, never an embedding, and the stream's address redacted.
+
+    :param files: file name to content, as they lie beside the manifest.
+    """
+    document = {
+        "format": "likeness-evidence",
+        "format_version": FORMAT_VERSION,
+        "incident": _incident(incident),
+        "identity": {"id": identity.id, "name": identity.name, "names": dict(identity.names)},
+        "stream": _stream(stream),
+        "sighting": _sighting(sighting),
+        "samples": [_sample(sample) for sample in sighting.samples],
+        "shown_sample": _sample(sighting.best),
+        "reference": {
+            "photo": sighting.best.match.best.reference.photo,
+            "photo_sha256": sighting.best.match.best.reference.photo_sha256,
+        },
+        "files": {name: sha256(content) for name, content in files.items()},
+        **_circumstances(circumstances),
+    }
+    return canonical(document)
+
+
+def canonical(document: Mapping[str, Any]) -> bytes:
+    """The one way in which a document is written, so that its digest can be computed again."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return f"{text}\n".encode()
+
+
+def sha256(content: bytes) -> str:
+    """Hex digest."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _incident(incident: Incident) -> dict[str, Any]:
+    return {
+        "id": incident.id,
+        "opened_at": iso_utc(incident.opened_at),
+        "decision": str(incident.decision),
+        "decision_detail": incident.decision_detail,
+    }
+
+
+def _stream(stream: Stream) -> dict[str, Any]:
+    return {
+        "id": stream.id,
+        "url": stream.redacted_url,
+        "platform": stream.platform,
+        "account": stream.account,
+        "room": stream.room,
+        "title": stream.title,
+        "products": list(stream.products),
+        "kind": str(stream.kind),
+    }
+
+
+def _sighting(sighting: Sighting) -> dict[str, Any]:
+    return {
+        "id": sighting.id,
+        "first_seen": iso_utc(sighting.first_seen),
+        "last_seen": iso_utc(sighting.last_seen),
+        "stream_time_first": round(sighting.stream_time_first, 6),
+        "stream_time_last": round(sighting.stream_time_last, 6),
+        "samples_seen": sighting.samples_seen,
+        "samples_matched": sighting.samples_matched,
+    }
+
+
+def _sample(sample: Sample) -> dict[str, Any]:
+    keyframe = sample.frame.packets[0]
+    runner_up = sample.match.runner_up
+    return {
+        "utc": iso_utc(sample.utc),
+        "stream_time": round(sample.stream_time, 6),
+        "epoch": sample.frame.epoch,
+        "pts": sample.pts,
+        "box_px": _box(sample.box),
+        "picture_px": [sample.picture_width, sample.picture_height],
+        "similarity": round(sample.match.best.similarity, 6),
+        "identity_id": sample.match.best.identity_id,
+        "margin": round(sample.match.margin, 6),
+        "runner_up": runner_up.identity_id if runner_up else None,
+        "encoded_keyframe": {
+            "codec": sample.frame.format.codec,
+            "pts": keyframe.pts,
+            "bytes": len(keyframe.data),
+            "sha256": sha256(keyframe.data),
+            "received_at": iso_utc(keyframe.received_at),
+        },
+    }
+
+
+def _box(box: Box) -> list[float]:
+    return [round(float(corner), 2) for corner in (box.x1, box.y1, box.x2, box.y2)]
+
+
+def _circumstances(circumstances: Circumstances) -> dict[str, Any]:
+    pack = circumstances.pack
+    return {
+        "recorded_at": iso_utc(circumstances.recorded_at),
+        "software_version": circumstances.software_version,
+        "gallery_digest": circumstances.gallery_digest,
+        "pack": {"name": pack.name, "digest": pack.digest, "provider": pack.provider},
+        "thresholds": {"similarity": round(pack.similarity_threshold, 6), "margin": round(pack.margin, 6)},
+    }

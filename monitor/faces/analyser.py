@@ -1,0 +1,119 @@
+"""Finds and embeds the faces of one picture: detect, align, judge, embed. Runs inside a worker."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitor.errors import PackError
+from monitor.faces import opencv_zoo, packs
+from monitor.faces.align import aligned_crops
+from monitor.faces.config import FacesConfig
+from monitor.faces.detect import Detections, Detector
+from monitor.faces.embed import Recogniser
+from monitor.faces.face import Box, Embedding, Face, PackInfo, Quality
+from monitor.faces.gate import GateVerdict, judge
+from monitor.faces.providers import open_session, resolve
+from monitor.faces.quality import measure
+from monitor.faces.scrfd import ScrfdDetector
+from monitor.faces.yunet import YuNet
+
+MOST_EMBEDDED = 24
+"""In a crowd only this many faces, the highest, are embedded: one picture must not hold a worker for seconds."""
+
+_LEAST_LANDMARK_SPREAD_PX = 2.0
+_WARM_UP_SHAPE = (360, 640, 3)
+
+
+class FaceAnalyser:
+    """A loaded pack."""
+
+    def __init__(self, info: PackInfo, detector: Detector, recogniser: Recogniser, config: FacesConfig) -> None:
+        self.info = info
+        self._detector = detector
+        self._recogniser = recogniser
+        self._config = config
+
+    def faces(self, picture: NDArray[np.uint8]) -> tuple[Face, ...]:
+        """All faces of ``picture`` (shape (H, W, 3), BGR), best det_score first.
+
+        Those that the quality gate refuses, and those beyond the ``MOST_EMBEDDED`` highest, have no embedding.
+        """
+        found = _usable(self._detector.detect(picture), picture)
+        if not len(found):
+            return ()
+        crops = aligned_crops(picture, found.landmarks)
+        boxes = [_box(corners) for corners in found.boxes]
+        qualities = [measure(crop) for crop in crops]
+        chosen = _chosen(boxes, found.det_scores, qualities, self._config)
+        embeddings: dict[int, Embedding] = {}
+        if chosen:
+            embeddings = dict(zip(chosen, self._recogniser.embed([crops[i] for i in chosen]), strict=True))
+        return tuple(
+            Face(
+                box=boxes[i],
+                landmarks=found.landmarks[i],
+                det_score=float(found.det_scores[i]),
+                quality=qualities[i],
+                embedding=embeddings.get(i),
+            )
+            for i in range(len(found))
+        )
+
+
+def load(config: FacesConfig) -> FaceAnalyser:
+    """Load the configured pack and run it once, so that the first real picture takes no longer than the next.
+
+    :raises PackError: if the pack or the provider is missing, altered or unusable.
+    """
+    files = packs.locate(config)
+    provider = resolve(config.provider, files.detector)
+    detector_session = open_session(files.detector, provider)
+    recogniser = Recogniser(files.recogniser, open_session(files.recogniser, provider))
+    detector: Detector
+    if files.name == packs.OPENCV_ZOO:
+        detector = YuNet(detector_session)
+    else:
+        detector = ScrfdDetector(files.detector, detector_session)
+    detector.detect(np.zeros(_WARM_UP_SHAPE, np.uint8))
+    calibration = files.calibration.adjusted(config.similarity_threshold, config.margin)
+    info = PackInfo(
+        name=files.name,
+        digest=files.digest,
+        dimension=recogniser.dimension,
+        licence=files.licence,
+        provider=provider,
+        similarity_threshold=calibration.similarity_threshold,
+        candidate_threshold=calibration.candidate_threshold,
+        margin=calibration.margin,
+    )
+    return FaceAnalyser(info, detector, recogniser, config)
+
+
+def _usable(found: Detections, picture: NDArray[np.uint8]) -> Detections:
+    """Without those that cannot be aligned; boxes cut at the picture's edges."""
+    limits = np.array([picture.shape[1], picture.shape[0]] * 2, np.float32)
+    boxes = np.clip(found.boxes, 0, limits)
+    finite = np.isfinite(found.boxes).all(axis=1) & np.isfinite(found.landmarks).all(axis=(1, 2))
+    with np.errstate(invalid="ignore"):
+        visible = (boxes[:, 2:] - boxes[:, :2] > 1).all(axis=1)
+        spread = np.ptp(found.landmarks, axis=1).max(axis=1) >= _LEAST_LANDMARK_SPREAD_PX
+    cut = Detections(boxes=boxes, landmarks=found.landmarks, det_scores=found.det_scores)
+    return cut.take(finite & visible & spread)
+
+
+def _box(corners: NDArray[np.float32]) -> Box:
+    x1, y1, x2, y2 = (float(value) for value in corners)
+    return Box(x1=x1, y1=y1, x2=x2, y2=y2)
+
+
+def _chosen(
+    boxes: list[Box], det_scores: NDArray[np.float32], qualities: list[Quality], config: FacesConfig
+) -> list[int]:
+    """Which faces to embed: those that pass the gate, of them the highest."""
+    good = [
+        i
+        for i, (box, quality) in enumerate(zip(boxes, qualities, strict=True))
+        if judge(box, float(det_scores[i]), quality, config) is GateVerdict.EMBEDDED
+    ]
+    return sorted(good, key=lambda i: -boxes[i].height)[:MOST_EMBEDDED]

@@ -1,0 +1,66 @@
+"""Settings of face analysis: the section ``faces``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Provider = Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]
+
+
+class FacesConfig(BaseModel):
+    """Which networks look at the pictures, on what, and which faces are worth comparing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pack: str = Field(
+        "opencv-zoo",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="Model pack: opencv-zoo (comes with the package), or the name of an InsightFace pack in pack_dir, "
+        "such as buffalo_l, antelopev2 or auraface.",
+    )
+    pack_dir: Path | None = Field(
+        None,
+        description="Folder that holds an InsightFace pack's .onnx files; not used by opencv-zoo.",
+    )
+    provider: Provider = Field(
+        "auto",
+        description="What runs the networks: auto (cuda where there is one, else cpu), cpu, cuda, tensorrt or "
+        "openvino. One that is asked for by name and is not there is an error at start.",
+    )
+    workers: int = Field(0, ge=0, le=256, description="Worker processes; 0 means one for each core.")
+    cache_dir: Path = Field(Path("data/cache"), description="Folder for prepared networks; it can be deleted.")
+    min_face_px: float = Field(
+        28.0,
+        ge=16,
+        le=2000,
+        description="Faces less high than this are not compared, pixels; below about 28 the same person is hardly "
+        "known any more.",
+    )
+    min_sharpness: float = Field(
+        12.0,
+        ge=0,
+        description="Faces more blurred than this are not compared: variance of the Laplacian of the aligned "
+        "112 x 112 crop.",
+    )
+    min_det_score: float = Field(
+        0.65, ge=0.5, le=1, description="Faces that the detector is less sure of than this are not compared, 0.5 to 1."
+    )
+    job_timeout_s: float = Field(
+        5.0,
+        gt=0,
+        le=600,
+        description="Seconds that a worker may take for one picture before it is ended and replaced; every further "
+        "100 packets of one job add as much.",
+    )
+    similarity_threshold: float | None = Field(
+        None, gt=0, lt=1, description="Cosine from which a face counts as the identity; empty: the pack's own."
+    )
+    margin: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="Least cosine distance between the best and the second identity; empty: the pack's own.",
+    )

@@ -1,0 +1,117 @@
+"""Keeps the worker processes of a pool alive: whoever ends is started again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from monitor.errors import PackError
+from monitor.faces.config import FacesConfig
+from monitor.faces.face import PackInfo
+from monitor.faces.metrics import FacesMetrics
+from monitor.faces.worker_process import WorkerProcess
+
+log = logging.getLogger(__name__)
+
+_BACKOFF_INITIAL_S = 0.5
+_BACKOFF_MAX_S = 30.0
+
+
+class Crew:
+    """``size`` seats, each of which holds one worker process; those that nobody took yet stand by, loaded."""
+
+    def __init__(self, config: FacesConfig, *, size: int, metrics: FacesMetrics) -> None:
+        self._config = config
+        self._size = size
+        self._metrics = metrics
+        self._first: WorkerProcess | None = None
+        self._pack: PackInfo | None = None
+        self._alive: set[WorkerProcess] = set()
+        self._standby: asyncio.Queue[WorkerProcess] = asyncio.Queue()
+        self._grown = asyncio.Condition()
+        metrics.workers.set_function(lambda: self.strength)
+
+    async def muster(self) -> None:
+        """Start the first worker.
+
+        :raises PackError: if it cannot load the pack, with its own message.
+        """
+        try:
+            self._first = await WorkerProcess.launch(self._config)
+        except OSError as error:
+            raise PackError(f"no worker process can be started: {error.strerror}") from error
+        self._pack = self._first.pack
+        log.info("pack_loaded pack=%s digest=%s provider=%s", self._pack.name, self._pack.digest, self._pack.provider)
+
+    async def run(self) -> None:
+        """Keep every seat filled, until cancelled; then end all processes."""
+        first, self._first = self._first, None
+        async with asyncio.TaskGroup() as seats:
+            for number in range(self._size):
+                seats.create_task(self._seat(first if number == 0 else None))
+
+    async def take(self) -> WorkerProcess:
+        """A living worker that stands by; waits until there is one."""
+        while True:
+            worker = await self._standby.get()
+            if worker.alive:
+                return worker
+
+    @property
+    def pack(self) -> PackInfo:
+        """The pack that all workers have loaded; only after :meth:`muster`."""
+        if self._pack is None:
+            raise RuntimeError("the pool was not started")
+        return self._pack
+
+    @property
+    def strength(self) -> int:
+        """How many workers are loaded and live."""
+        return sum(worker.alive for worker in self._alive)
+
+    async def complete(self) -> None:
+        """Wait until every seat holds a loaded worker."""
+        async with self._grown:
+            await self._grown.wait_for(lambda: self.strength >= self._size)
+
+    async def _seat(self, worker: WorkerProcess | None) -> None:
+        """Launch a worker, offer it, wait until it ends, and again."""
+        backoff_s = _BACKOFF_INITIAL_S
+        try:
+            while True:
+                worker = worker or await self._launched()
+                if worker is not None:
+                    await self._offer(worker)
+                    status = await worker.ended()
+                    self._alive.discard(worker)
+                    self._metrics.worker_exits.inc()
+                    log.warning("worker_ended pid=%d status=%d", worker.pid, status)
+                healthy, worker = worker is not None and worker.was_asked, None
+                if healthy:
+                    backoff_s = _BACKOFF_INITIAL_S
+                    continue
+                await asyncio.sleep(backoff_s)
+                backoff_s = min(2 * backoff_s, _BACKOFF_MAX_S)
+        finally:
+            if worker is not None:
+                self._alive.discard(worker)
+                await worker.aclose()
+
+    async def _launched(self) -> WorkerProcess | None:
+        """A new worker, or None if it could not start with the same pack; the reason is in the log."""
+        try:
+            worker = await WorkerProcess.launch(self._config)
+        except (PackError, OSError) as error:
+            log.error("worker_start_failed reason=%s", error)
+            return None
+        if worker.pack != self._pack:
+            log.error("worker_start_failed reason=the pack's files were changed; restart to use the new ones")
+            await worker.aclose()
+            return None
+        return worker
+
+    async def _offer(self, worker: WorkerProcess) -> None:
+        self._alive.add(worker)
+        self._standby.put_nowait(worker)
+        async with self._grown:
+            self._grown.notify_all()

@@ -1,0 +1,73 @@
+"""What a worker does with each job: decode, look for faces, draw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitor.errors import FrameLossReason, FrameLost, ImageRefused
+from monitor.faces import wire
+from monitor.faces.analyser import FaceAnalyser
+from monitor.faces.decode import Decoder
+from monitor.faces.draw import boxed_jpeg, crop_jpeg
+from monitor.faces.face import PictureFaces
+from monitor.faces.images import decode_image
+
+
+class Desk:
+    """Does the jobs; each method takes and returns wire messages."""
+
+    def __init__(self, analyser: FaceAnalyser, decoder: Decoder) -> None:
+        self.analyser = analyser
+        self._decoder = decoder
+
+    def answer(self, message: wire.Message) -> wire.Message:
+        """The answer to one job; what was foreseen to go wrong is an answer too."""
+        jobs: Mapping[str, Callable[[wire.Message], wire.Message]] = {
+            wire.Job.ANALYSE: self._analyse,
+            wire.Job.ANALYSE_IMAGE: self._analyse_image,
+            wire.Job.RENDER: self._render,
+            wire.Job.CROP_IMAGE: self._crop_image,
+        }
+        try:
+            return jobs[message["job"]](message)
+        except FrameLost as error:
+            return {"lost": error.reason, "detail": str(error)}
+        except ImageRefused as error:
+            return {"refused": str(error)}
+
+    def _analyse(self, message: wire.Message) -> wire.Message:
+        found: dict[int, wire.Message] = {}
+        pictures: list[wire.Message] = []
+        for picture in self._decoder.pictures(wire.frame_from_wire(message["frame"])):
+            if picture is None:
+                continue
+            if picture.pts not in found:
+                found[picture.pts] = wire.picture_to_wire(self._faces(picture.pts, picture.pixels))
+            pictures.append(found[picture.pts])
+        if not pictures:
+            raise FrameLost(FrameLossReason.UNDECODABLE, "no wanted picture came out of the data")
+        return {"pictures": pictures}
+
+    def _analyse_image(self, message: wire.Message) -> wire.Message:
+        return {"picture": wire.picture_to_wire(self._faces(0, decode_image(message["data"])))}
+
+    def _render(self, message: wire.Message) -> wire.Message:
+        frame = wire.frame_from_wire(message["frame"])
+        picture = next(self._decoder.pictures(frame), None)
+        if picture is None:
+            raise FrameLost(FrameLossReason.UNDECODABLE, "the picture did not come out of the data")
+        box = wire.box_from_wire(message["box"])
+        return {
+            "frame_jpeg": boxed_jpeg(picture.pixels, box, message["label"]),
+            "crop_jpeg": crop_jpeg(picture.pixels, box),
+        }
+
+    def _crop_image(self, message: wire.Message) -> wire.Message:
+        return {"crop_jpeg": crop_jpeg(decode_image(message["data"]), wire.box_from_wire(message["box"]))}
+
+    def _faces(self, pts: int, pixels: NDArray[np.uint8]) -> PictureFaces:
+        height, width = pixels.shape[:2]
+        return PictureFaces(pts=pts, width=width, height=height, faces=self.analyser.faces(pixels))

@@ -1,0 +1,40 @@
+"""What face analysis counts."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class FacesMetrics:
+    """Counters of the VisionPool, on an injected registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.workers = Gauge("monitor_faces_workers", "Worker processes that have loaded the pack.", registry=registry)
+        self.jobs_waiting = Gauge("monitor_faces_jobs_waiting", "Jobs that wait for a free worker.", registry=registry)
+        self.job_seconds = Histogram(
+            "monitor_faces_job_seconds",
+            "Seconds from handing a job to a worker to its answer.",
+            ["job"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.pictures = Counter(
+            "monitor_faces_pictures_total", "Decoded pictures that were searched for faces.", registry=registry
+        )
+        self.faces = Counter(
+            "monitor_faces_found_total",
+            "Faces found, by whether the quality gate let them be embedded.",
+            ["verdict"],
+            registry=registry,
+        )
+        self.frames_lost = Counter(
+            "monitor_faces_frames_lost_total", "Jobs that gave no picture, by reason.", ["reason"], registry=registry
+        )
+        self.worker_exits = Counter(
+            "monitor_faces_worker_exits_total",
+            "Worker processes that ended while they were needed, by reason.",
+            ["reason"],
+            registry=registry,
+        )

@@ -1,0 +1,248 @@
+"""Turns photos into references, or into refusals that say what was measured and what is needed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from monitor.errors import FrameLost, ImageRefused, StorageError
+from monitor.faces.face import Box, Embedding, Face, PackInfo, PictureFaces
+from monitor.gallery.config import GalleryConfig
+from monitor.gallery.folder import FileStamp, GalleryFile, read_photo
+from monitor.gallery.identity import Reference, RefusalReason, RefusedPhoto
+from monitor.gallery.store import ReferenceStore, StoredReference
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int, str], None]
+"""Called with photos done, photos in all, and ``identity/photo`` of the one just done."""
+
+# A photo whose analysis is lost this often is at fault itself; it waits until its file changes.
+_MAX_ATTEMPTS = 5
+
+
+class FaceAnalyser(Protocol):
+    """What enrolment needs from the vision workers."""
+
+    @property
+    def pack(self) -> PackInfo:
+        """The loaded pack."""
+
+    async def analyse_image(self, data: bytes) -> PictureFaces:
+        """All faces of an image file.
+
+        :raises ImageRefused: the file cannot be decoded.
+        :raises FrameLost: the worker died or was too slow.
+        """
+
+    async def crop_image(self, data: bytes, box: Box) -> bytes:
+        """JPEG of the face at ``box`` with some surroundings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a photo is not accepted, with what was measured and what is needed."""
+
+    reason: RefusalReason
+    detail: str
+
+
+def judge_picture(picture: PictureFaces, config: GalleryConfig) -> Face | Refusal:
+    """The one face of a photo, or why the photo cannot stand for a person.
+
+    Specks in the background, too small for a reference and too poor to be compared, do not count beside a real face.
+    """
+    by_height = sorted(picture.faces, key=lambda face: -face.box.height)
+    counted = [face for face in by_height if face.embedding is not None or face.box.height >= config.min_face_px]
+    if len(counted) > 1:
+        heights = ", ".join(f"{face.box.height:.0f}" for face in counted)
+        return Refusal(
+            reason=RefusalReason.SEVERAL_FACES,
+            detail=f"{len(counted)} faces found ({heights} px high), exactly one needed; cut the others off",
+        )
+    if not by_height:
+        return Refusal(
+            reason=RefusalReason.NO_FACE,
+            detail=f"no face found in {picture.width} x {picture.height} px, exactly one needed",
+        )
+    face = (counted or by_height)[0]
+    refusal = judge_measurements(face.box.height, face.quality.sharpness, config)
+    if refusal is None and face.embedding is None:
+        return Refusal(reason=RefusalReason.NO_FACE, detail=_poor(face))
+    return refusal or face
+
+
+def _poor(face: Face) -> str:
+    return (
+        f"the only face is too poor to compare (det_score {face.det_score:.2f}, sharpness "
+        f"{face.quality.sharpness:.0f}, brightness {face.quality.brightness:.0f} of 255); a clear, evenly lit view "
+        "from the front is needed"
+    )
+
+
+def judge_measurements(face_height_px: float, sharpness: float, config: GalleryConfig) -> Refusal | None:
+    """Whether a face is large and sharp enough."""
+    if face_height_px < config.min_face_px:
+        return Refusal(
+            reason=RefusalReason.FACE_TOO_SMALL,
+            detail=f"face is {face_height_px:.0f} px high, at least {config.min_face_px:.0f} needed",
+        )
+    if sharpness < config.min_sharpness:
+        return Refusal(
+            reason=RefusalReason.BLURRED,
+            detail=f"face has sharpness {sharpness:.0f}, at least {config.min_sharpness:.0f} needed",
+        )
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """A photo as it was at the last sync."""
+
+    stamp: FileStamp
+    outcome: Reference | RefusedPhoto
+    attempts: int
+    """How often its analysis was lost; 0 where the outcome is certain."""
+
+    def stands(self, photo: GalleryFile) -> bool:
+        return self.stamp.still_holds(photo.stamp) and (self.attempts == 0 or self.attempts >= _MAX_ATTEMPTS)
+
+
+class Enrolment:
+    """Enrols photos, a few at a time; reads and measures only those that changed."""
+
+    def __init__(self, analyser: FaceAnalyser, store: ReferenceStore, config: GalleryConfig) -> None:
+        self._analyser = analyser
+        self._store = store
+        self._config = config
+        self._known: dict[tuple[str, str], _Known] = {}
+        self._stored: dict[str, StoredReference] | None = None
+        self._kept: frozenset[str] | None = None
+
+    async def enrol(
+        self, photos: Sequence[GalleryFile], progress: Progress | None = None
+    ) -> list[Reference | RefusedPhoto]:
+        """The outcome of every photo, in the order given.
+
+        :raises StorageError: the stored embeddings cannot be read.
+        """
+        if self._stored is None:
+            self._stored = await self._load()
+        present = {(photo.identity_id, photo.name) for photo in photos}
+        self._known = {key: known for key, known in self._known.items() if key in present}
+        waiting = iter(photos)
+        done = 0
+
+        async def work() -> None:
+            nonlocal done
+            for photo in waiting:
+                await self._examine(photo)
+                done += 1
+                if progress is not None:
+                    progress(done, len(photos), f"{photo.identity_id}/{photo.name}")
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(min(self._config.enrolments_at_once, len(photos))):
+                tasks.create_task(work())
+        return [self._known[photo.identity_id, photo.name].outcome for photo in photos]
+
+    async def forget_removed(self) -> None:
+        """Delete the stored embeddings of every photo that is not an accepted reference now.
+
+        A database that refuses is logged, and asked again at the next call.
+        """
+        accepted = (known.outcome for known in self._known.values())
+        wanted = frozenset(outcome.photo_sha256 for outcome in accepted if isinstance(outcome, Reference))
+        if wanted == self._kept:
+            return
+        self._stored = {sha256: row for sha256, row in (self._stored or {}).items() if sha256 in wanted}
+        try:
+            deleted = await self._store.keep_only(wanted)
+        except StorageError as err:
+            log.error("gallery_embeddings_not_deleted detail=%s", err)
+            return
+        self._kept = wanted
+        if deleted:
+            log.info("gallery_embeddings_deleted rows=%d", deleted)
+
+    async def _load(self) -> dict[str, StoredReference]:
+        pack = self._analyser.pack
+        rows = await self._store.load(pack.digest)
+        return {
+            row.photo_sha256: row
+            for row in rows
+            if row.pack_digest == pack.digest and row.embedding.shape == (pack.dimension,)
+        }
+
+    async def _examine(self, photo: GalleryFile) -> None:
+        known = self._known.get((photo.identity_id, photo.name))
+        if known is not None and known.stands(photo):
+            return
+        attempts = 0
+        outcome: Reference | RefusedPhoto
+        try:
+            data, sha256 = await asyncio.to_thread(read_photo, photo, self._config.max_photo_bytes)
+            outcome = await self._outcome(photo, data, sha256)
+        except ImageRefused as err:
+            outcome = _refused(photo, Refusal(reason=RefusalReason.UNREADABLE, detail=str(err)))
+        except FrameLost as err:
+            attempts = 1 + (known.attempts if known is not None and known.stamp == photo.stamp else 0)
+            again = "will be tried again" if attempts < _MAX_ATTEMPTS else "will be tried again when the file changes"
+            detail = f"the analysis was lost {attempts} times ({err}), {again}"
+            outcome = _refused(photo, Refusal(reason=RefusalReason.UNREADABLE, detail=detail))
+        self._known[photo.identity_id, photo.name] = _Known(stamp=photo.stamp, outcome=outcome, attempts=attempts)
+
+    async def _outcome(self, photo: GalleryFile, data: bytes, sha256: str) -> Reference | RefusedPhoto:
+        assert self._stored is not None
+        row = self._stored.get(sha256)
+        if row is None:
+            measured = await self._measure(data, sha256)
+            if isinstance(measured, Refusal):
+                return _refused(photo, measured)
+            row = self._stored[sha256] = measured
+            await self._put(row)
+        elif refusal := judge_measurements(row.face_height_px, row.sharpness, self._config):
+            return _refused(photo, refusal)
+        return Reference(
+            identity_id=photo.identity_id,
+            photo=photo.name,
+            photo_sha256=sha256,
+            pack_digest=row.pack_digest,
+            embedding=row.embedding,
+            crop_jpeg=row.crop_jpeg,
+            face_height_px=row.face_height_px,
+        )
+
+    async def _measure(self, data: bytes, sha256: str) -> StoredReference | Refusal:
+        judged = judge_picture(await self._analyser.analyse_image(data), self._config)
+        if isinstance(judged, Refusal):
+            return judged
+        assert judged.embedding is not None
+        return StoredReference(
+            photo_sha256=sha256,
+            pack_digest=self._analyser.pack.digest,
+            embedding=_frozen(judged.embedding),
+            crop_jpeg=await self._analyser.crop_image(data, judged.box),
+            face_height_px=judged.box.height,
+            sharpness=judged.quality.sharpness,
+        )
+
+    async def _put(self, row: StoredReference) -> None:
+        try:
+            await self._store.put(row)
+        except StorageError as err:
+            # The person is protected all the same; only the next start has to measure the photo again.
+            log.error("gallery_embedding_not_stored photo_sha256=%s detail=%s", row.photo_sha256, err)
+
+
+def _refused(photo: GalleryFile, refusal: Refusal) -> RefusedPhoto:
+    return RefusedPhoto(identity_id=photo.identity_id, photo=photo.name, reason=refusal.reason, detail=refusal.detail)
+
+
+def _frozen(embedding: Embedding) -> Embedding:
+    copy = embedding.copy()
+    copy.flags.writeable = False
+    return copy

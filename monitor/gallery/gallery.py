@@ -1,0 +1,138 @@
+"""The gallery in use: kept equal to its folder, read through immutable snapshots."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from pathlib import Path
+
+from monitor.clock import Clock
+from monitor.errors import MonitorError
+from monitor.gallery.config import GalleryConfig
+from monitor.gallery.enrolment import Enrolment, FaceAnalyser, Progress
+from monitor.gallery.folder import scan_folder
+from monitor.gallery.identity import Reference, RefusedPhoto
+from monitor.gallery.metrics import GalleryMetrics
+from monitor.gallery.register import Register
+from monitor.gallery.snapshot import GallerySnapshot
+from monitor.gallery.store import ReferenceStore
+from monitor.gallery.watch import folder_changes
+
+log = logging.getLogger(__name__)
+
+
+class Gallery:
+    """Owns the snapshot. ``snapshot`` may be read at any time; a sync replaces it in one assignment."""
+
+    def __init__(
+        self,
+        folder: Path,
+        pool: FaceAnalyser,
+        store: ReferenceStore,
+        config: GalleryConfig,
+        clock: Clock,
+        metrics: GalleryMetrics,
+    ) -> None:
+        self._folder = folder
+        self._config = config
+        self._clock = clock
+        self._metrics = metrics
+        self._register = Register()
+        self._enrolment = Enrolment(pool, store, config)
+        self._syncing = asyncio.Lock()
+        self._snapshot = GallerySnapshot.empty()
+
+    @property
+    def snapshot(self) -> GallerySnapshot:
+        """The gallery in use; empty before the first sync."""
+        return self._snapshot
+
+    async def sync(self, progress: Progress | None = None) -> GallerySnapshot:
+        """Read what changed in the folder and put the result to use.
+
+        Photos and identity files that cannot be used stand in the snapshot with their reason; the rest is loaded.
+
+        :raises GalleryError: the folder itself cannot be read.
+        :raises StorageError: the stored embeddings cannot be read. In both cases the snapshot in use stays.
+        """
+        async with self._syncing:
+            started = self._clock.monotonic()
+            try:
+                changed = await self._sync(progress)
+            except Exception:
+                self._metrics.syncs.labels("failed").inc()
+                raise
+            self._metrics.syncs.labels("changed" if changed else "unchanged").inc()
+            self._metrics.sync_seconds.observe(self._clock.monotonic() - started)
+            return self._snapshot
+
+    async def watch(self) -> None:
+        """Synchronise whenever the folder changes, for ever; a sync that fails leaves the last good snapshot."""
+        failure = ""
+        changes = folder_changes(self._folder, rescan_s=self._config.rescan_s, clock=self._clock)
+        async with contextlib.aclosing(changes):
+            async for _ in changes:
+                try:
+                    await self.sync()
+                    failure = ""
+                except MonitorError as err:
+                    if str(err) != failure:
+                        failure = str(err)
+                        log.error("gallery_sync_failed detail=%s consequence=last_good_gallery_stays", failure)
+                except Exception:
+                    # Top of a task: a fault in one sync must not keep later changes from being seen.
+                    log.exception("gallery_sync_failed consequence=last_good_gallery_stays")
+
+    async def _sync(self, progress: Progress | None) -> bool:
+        scan = await asyncio.to_thread(scan_folder, self._folder, now=self._clock.utc())
+        identities, mistakes = await asyncio.to_thread(self._register.update, scan.folders)
+        photos = [photo for folder in scan.folders if folder.id in identities for photo in folder.photos]
+        outcomes = await self._enrolment.enrol(photos, progress)
+        new = await asyncio.to_thread(
+            GallerySnapshot.build,
+            identities,
+            [outcome for outcome in outcomes if isinstance(outcome, Reference)],
+            refused=[outcome for outcome in outcomes if isinstance(outcome, RefusedPhoto)],
+            errors=(*scan.errors, *mistakes),
+        )
+        changed = not _same(self._snapshot, new)
+        if changed:
+            old, self._snapshot = self._snapshot, new
+            self._metrics.show(new)
+            _report(old, new)
+        await self._enrolment.forget_removed()
+        return changed
+
+
+def _same(old: GallerySnapshot, new: GallerySnapshot) -> bool:
+    return (
+        old.digest == new.digest
+        and old.refused == new.refused
+        and [str(error) for error in old.errors] == [str(error) for error in new.errors]
+        and [reference.photo for reference in old.references] == [reference.photo for reference in new.references]
+    )
+
+
+def _report(old: GallerySnapshot, new: GallerySnapshot) -> None:
+    """Log what the operator has to know of the new snapshot, and only what is new in it."""
+    said = {str(error) for error in old.errors}
+    for error in new.errors:
+        if str(error) not in said:
+            log.error("gallery_error detail=%s", error)
+    for photo in set(new.refused) - set(old.refused):
+        log.warning(
+            "photo_refused identity=%s photo=%r reason=%s detail=%s",
+            photo.identity_id,
+            photo.photo,
+            photo.reason,
+            photo.detail,
+        )
+    log.info(
+        "gallery_synchronised identities=%d references=%d refused=%d errors=%d digest=%s",
+        len(new.identities),
+        len(new.references),
+        len(new.refused),
+        len(new.errors),
+        new.digest,
+    )

@@ -1,0 +1,143 @@
+"""The gallery at one moment: who is protected, by which photos, and what could not be used."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitor.errors import GalleryError
+from monitor.faces.face import Embedding
+from monitor.gallery.identity import Identity, Match, Permission, Reference, RefusedPhoto
+from monitor.gallery.matcher import Matcher
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GallerySnapshot:
+    """Never changes; a reader who keeps one sees one consistent gallery, whatever is synchronised meanwhile."""
+
+    identities: Mapping[str, Identity]
+    references: tuple[Reference, ...] = field(repr=False)
+    """Sorted by identity and photo."""
+    refused: tuple[RefusedPhoto, ...]
+    errors: tuple[GalleryError, ...]
+    """What needs the operator: an identity.yaml that was refused, a folder that cannot be used, an identity without
+    any accepted photo, a photo that two identities claim."""
+    digest: str
+    """Hex SHA-256 over identities, permissions, photos and the pack; stands in the evidence."""
+    matcher: Matcher = field(repr=False)
+
+    @classmethod
+    def empty(cls) -> Self:
+        """Before the first sync: protects nobody."""
+        return cls.build({}, (), refused=(), errors=())
+
+    @classmethod
+    def build(
+        cls,
+        identities: Mapping[str, Identity],
+        references: Iterable[Reference],
+        *,
+        refused: Iterable[RefusedPhoto],
+        errors: Iterable[GalleryError],
+    ) -> Self:
+        """Sort, index and digest; adds the errors that only show once everything is together."""
+        accepted = sorted(references, key=lambda reference: (reference.identity_id, reference.photo))
+        turned_down = tuple(sorted(refused, key=lambda photo: (photo.identity_id, photo.photo)))
+        unambiguous, shared = _without_shared_photos(accepted)
+        unprotected = _unprotected(identities, unambiguous, turned_down)
+        return cls(
+            identities=MappingProxyType(dict(sorted(identities.items()))),
+            references=unambiguous,
+            refused=turned_down,
+            errors=(*errors, *shared, *unprotected),
+            digest=gallery_digest(identities, unambiguous),
+            matcher=Matcher(unambiguous),
+        )
+
+    def match(self, embedding: Embedding) -> Match | None:
+        """The identity that ``embedding`` (shape (D,)) is closest to, however far; None if there are no references."""
+        return self.match_all(embedding[np.newaxis, :])[0]
+
+    def match_all(self, embeddings: NDArray[np.float32]) -> list[Match | None]:
+        """As ``match`` for each row of ``embeddings``, shape (n, D)."""
+        return self.matcher.match_all(embeddings)
+
+
+def gallery_digest(identities: Mapping[str, Identity], references: Iterable[Reference]) -> str:
+    """Hex SHA-256 that changes when an identity, a permission, an accepted photo or the pack changes.
+
+    The order of folders, comments and spaces in identity.yaml do not matter.
+    """
+    content = {
+        "identities": {
+            identity.id: [
+                dict(identity.names),
+                [identity.consent.basis, identity.consent.date.isoformat(), identity.consent.reference],
+                sorted((_canonical(permission) for permission in identity.permissions), key=json.dumps),
+            ]
+            for identity in identities.values()
+        },
+        "references": sorted(
+            [reference.identity_id, reference.photo_sha256, reference.pack_digest] for reference in references
+        ),
+    }
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _canonical(permission: Permission) -> list[object]:
+    return [
+        permission.platform,
+        permission.account,
+        sorted(permission.kinds),
+        str(permission.valid_from),
+        str(permission.valid_until),
+        permission.max_concurrent_rooms,
+        permission.suspended,
+    ]
+
+
+def _without_shared_photos(references: Sequence[Reference]) -> tuple[tuple[Reference, ...], list[GalleryError]]:
+    """Leave out photos that two identities claim: their margin to each other would always be nought."""
+    claims: defaultdict[str, list[Reference]] = defaultdict(list)
+    for reference in references:
+        claims[reference.photo_sha256].append(reference)
+    shared = {
+        sha256: claim for sha256, claim in claims.items() if len({reference.identity_id for reference in claim}) > 1
+    }
+    errors = [
+        GalleryError(
+            f"the same photo stands for several people: {', '.join(f'{r.identity_id}/{r.photo}' for r in claim)}; "
+            "it is used for none of them, leave it only in the folder of the person it shows"
+        )
+        for claim in shared.values()
+    ]
+    return tuple(reference for reference in references if reference.photo_sha256 not in shared), errors
+
+
+def _unprotected(
+    identities: Mapping[str, Identity], references: Sequence[Reference], refused: Sequence[RefusedPhoto]
+) -> list[GalleryError]:
+    protected = {reference.identity_id for reference in references}
+    return [
+        GalleryError(
+            f"{identity_id}: nobody is protected by this folder, no photo in it was accepted; "
+            + _remedy([photo for photo in refused if photo.identity_id == identity_id])
+        )
+        for identity_id in sorted(identities)
+        if identity_id not in protected
+    ]
+
+
+def _remedy(refused: Sequence[RefusedPhoto]) -> str:
+    if not refused:
+        return "put a photo (.jpg, .jpeg, .png, .webp or .bmp) of this one person directly into it"
+    return "refused: " + ", ".join(f"{photo.photo} ({photo.reason}: {photo.detail})" for photo in refused)

@@ -1,0 +1,190 @@
+"""One stream's path: sampled frame -> faces -> matches -> tracks -> incident -> evidence. Wiring, no rules."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from monitor.clock import Clock
+from monitor.errors import EvidenceError, FrameLost, StorageError
+from monitor.faces.face import PackInfo, PictureFaces
+from monitor.gallery.gallery import GallerySnapshot
+from monitor.gallery.identity import Identity, Match
+from monitor.incidents.incident import Decision, Incident
+from monitor.sightings.config import SightingsConfig
+from monitor.sightings.metrics import SightingsMetrics
+from monitor.sightings.sighting import EvidenceVerdict, Sighting
+from monitor.sightings.tracker import Tracker, TrackUpdate
+from monitor.streams.feed import StreamFeed
+from monitor.streams.packet import EncodedFrame
+from monitor.streams.stream import Stream
+
+log = logging.getLogger(__name__)
+
+_BURST_WAIT_S = 6.0
+"""How long a burst waits for a picture that is not there yet before it leaves it to the next sample."""
+
+
+class FaceFinder(Protocol):
+    """The part of the VisionPool that a stream's path uses."""
+
+    @property
+    def pack(self) -> PackInfo: ...
+
+    async def analyse(self, frame: EncodedFrame) -> tuple[PictureFaces, ...]: ...
+
+
+class Incidents(Protocol):
+    """The part of the IncidentBook that a stream's path uses."""
+
+    async def observe(self, stream: Stream, identity: Identity, sighting: Sighting, pack: PackInfo) -> Incident: ...
+
+    async def attach_evidence(self, incident_id: str, manifest_sha256: str) -> None: ...
+
+
+class Evidence(Protocol):
+    """The part of the EvidenceRecorder that a stream's path uses."""
+
+    async def record(
+        self,
+        incident: Incident,
+        stream: Stream,
+        identity: Identity,
+        sighting: Sighting,
+        pack: PackInfo,
+        gallery_digest: str,
+    ) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What was last seen on a stream; numbers only, nothing that identifies a bystander."""
+
+    at: datetime
+    faces: int
+    similarity: float | None
+    """Highest similarity to anybody in the gallery in that picture."""
+    identity: str | None
+    """Name of the identity a running sighting proves, if one does."""
+    verdict: EvidenceVerdict
+    decision: Decision | None
+    """The rules' decision on that sighting."""
+
+
+class StreamPaths:
+    """Consumes streams' frames; one object for all streams, one :meth:`run` per stream."""
+
+    def __init__(
+        self,
+        *,
+        faces: FaceFinder,
+        gallery: Callable[[], GallerySnapshot],
+        incidents: Incidents,
+        evidence: Evidence,
+        config: SightingsConfig,
+        metrics: SightingsMetrics,
+        clock: Clock,
+    ) -> None:
+        self._faces = faces
+        self._gallery = gallery
+        self._incidents = incidents
+        self._evidence = evidence
+        self._config = config
+        self._metrics = metrics
+        self._clock = clock
+        self._looks: dict[str, Look] = {}
+
+    @property
+    def looks(self) -> Mapping[str, Look]:
+        """Stream id to what was last seen there."""
+        return self._looks
+
+    async def run(self, feed: StreamFeed) -> None:
+        """Consume one stream's frames for ever; a lost frame or a failed write costs that frame only."""
+        tracker = Tracker(feed.stream.id, self._faces.pack, self._config)
+        while True:
+            frame = await feed.next_frame()
+            await self._look(feed.stream, tracker, frame)
+            await self._burst(feed, tracker, frame.epoch)
+
+    async def _burst(self, feed: StreamFeed, tracker: Tracker, epoch: int) -> None:
+        """Look at denser pictures around a candidate, so that proof does not wait for the sampling interval."""
+        tried: set[float] = set()
+        while wanted := [moment for moment in tracker.burst_wanted() if moment not in tried]:
+            newest = feed.ring.newest_time
+            if feed.ring.epoch != epoch or newest is None:
+                return
+            reachable = [moment for moment in wanted if moment <= newest]
+            if not reachable:
+                if not await feed.wait_until(epoch, wanted[0], _BURST_WAIT_S):
+                    return
+                continue
+            tried.update(reachable)
+            for frame in feed.ring.frames_at(reachable):
+                await self._look(feed.stream, tracker, frame)
+
+    async def _look(self, stream: Stream, tracker: Tracker, frame: EncodedFrame) -> None:
+        try:
+            pictures = await self._faces.analyse(frame)
+        except FrameLost as error:
+            log.warning("frame_lost stream=%s reason=%s", stream.id, error.reason)
+            return
+        snapshot = self._gallery()
+        for picture in pictures:
+            matches = [None if face.embedding is None else snapshot.match(face.embedding) for face in picture.faces]
+            updates = tracker.observe(frame, picture, matches)
+            decision = None
+            self._metrics.count(updates)
+            for update in updates:
+                if update.sighting is not None:
+                    decision = await self._report(stream, snapshot, update.sighting)
+            self._remember(stream, picture, matches, updates, snapshot, decision)
+
+    async def _report(self, stream: Stream, snapshot: GallerySnapshot, sighting: Sighting) -> Decision | None:
+        identity = snapshot.identities.get(sighting.identity_id)
+        if identity is None:  # withdrawn since the picture was matched
+            return None
+        pack = self._faces.pack
+        try:
+            incident = await self._incidents.observe(stream, identity, sighting, pack)
+        except StorageError as error:
+            log.error("sighting_not_written stream=%s identity=%s error=%s", stream.id, identity.id, error)
+            return None
+        if incident.decision.is_violation and incident.manifest_sha256 is None:
+            try:
+                digest = await self._evidence.record(incident, stream, identity, sighting, pack, snapshot.digest)
+                await self._incidents.attach_evidence(incident.id, digest)
+            except (EvidenceError, StorageError, FrameLost) as error:
+                log.error("evidence_not_written incident=%s error=%s (tried again at the next sample)", incident.id, error)
+        return incident.decision
+
+    def _remember(
+        self,
+        stream: Stream,
+        picture: PictureFaces,
+        matches: list[Match | None],
+        updates: list[TrackUpdate],
+        snapshot: GallerySnapshot,
+        decision: Decision | None,
+    ) -> None:
+        proven = next((update.sighting for update in updates if update.sighting), None)
+        identity = snapshot.identities.get(proven.identity_id) if proven else None
+        self._looks[stream.id] = Look(
+            at=self._clock.utc(),
+            faces=len(picture.faces),
+            similarity=max((match.best.similarity for match in matches if match), default=None),
+            identity=identity.name if identity else None,
+            verdict=_best_verdict(updates),
+            decision=decision,
+        )
+
+
+def _best_verdict(updates: list[TrackUpdate]) -> EvidenceVerdict:
+    """The verdict nearest to a proof: the enum is ordered from nobody to passed, passed first."""
+    order = [EvidenceVerdict.PASSED, EvidenceVerdict.TOO_SHORT, EvidenceVerdict.TOO_FEW_SAMPLES]
+    order += [EvidenceVerdict.SMALL_MARGIN, EvidenceVerdict.BELOW_SIMILARITY, EvidenceVerdict.NOBODY_PROTECTED]
+    found = {update.verdict for update in updates}
+    return next((verdict for verdict in order if verdict in found), EvidenceVerdict.NOBODY_PROTECTED)

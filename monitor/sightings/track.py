@@ -1,0 +1,180 @@
+"""One face followed through the pictures of a stream, and the evidence gathered on it."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+
+from ulid import ULID
+
+from monitor.faces.face import Box, Embedding, PackInfo
+from monitor.gallery.identity import Match
+from monitor.sightings.config import SightingsConfig
+from monitor.sightings.evidence import SPACING_S, assess, assess_match, leading_identity, matching
+from monitor.sightings.sighting import EvidenceVerdict, Sample, Sighting
+
+MAX_SAMPLES = 16
+"""Samples, each with its encoded picture, that a track keeps."""
+
+_MAX_APPEARANCES = 8
+
+_by_time = attrgetter("stream_time")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appearance:
+    """Where a face was and how it looked in one picture."""
+
+    stream_time: float
+    box: Box
+    embedding: Embedding = field(repr=False)
+
+
+class Track:
+    """Changes with every picture its face is in; only its tracker touches it. Pictures may come out of order."""
+
+    def __init__(self, id_: int, stream_id: str, config: SightingsConfig, pack: PackInfo) -> None:
+        self.id = id_
+        self.announced = False
+        """The tracker has handed its sighting out."""
+        self._stream_id = stream_id
+        self._config = config
+        self._pack = pack
+        self._appearances: list[Appearance] = []
+        self._samples: list[Sample] = []
+        self._sighting: Sighting | None = None
+        self._seen = 0
+        self._matched = 0
+        self._burst: _Burst | None = None
+
+    @property
+    def last_seen(self) -> float:
+        """Stream time of its latest appearance."""
+        return self._appearances[-1].stream_time
+
+    def appearance_near(self, stream_time: float) -> Appearance:
+        """The remembered appearance that is nearest in time."""
+        return min(self._appearances, key=lambda appearance: abs(appearance.stream_time - stream_time))
+
+    def appear(self, appearance: Appearance) -> None:
+        """Remember where the face was; only the latest few are kept."""
+        bisect.insort(self._appearances, appearance, key=_by_time)
+        del self._appearances[:-_MAX_APPEARANCES]
+
+    def compared(self, stream_time: float, match: Match | None, sample: Sample | None) -> EvidenceVerdict:
+        """Add one comparison to the evidence; returns what the track proves now.
+
+        Once a sighting began, the verdict is about this picture: ``passed`` where it extends the sighting, else why it
+        does not.
+
+        :param sample: the comparison with its picture where it reached the candidate threshold, else None.
+        """
+        self._seen += 1
+        self._count_burst(stream_time, match)
+        if self._sighting is not None:
+            return self._extend(self._sighting, match, sample)
+        if sample is not None:
+            bisect.insort(self._samples, sample, key=_by_time)
+        oldest = self.last_seen - self._config.evidence_window_s
+        self._samples = thinned([kept for kept in self._samples if kept.stream_time >= oldest])
+        verdict = assess(self._samples, self._config, self._pack)
+        if verdict is EvidenceVerdict.PASSED:
+            self._begin()
+        return verdict
+
+    @property
+    def sighting(self) -> Sighting | None:
+        """The sighting as of the last picture that belongs to it; None until the evidence passed."""
+        return self._sighting
+
+    def burst_wanted(self) -> tuple[float, ...]:
+        """Stream times that would decide whether the candidate is a sighting, most wanted first."""
+        if self._sighting is not None or self._burst is None or self._burst.fading:
+            return ()
+        steps = [-1, *range(1, self._config.burst_samples)][: self._config.burst_samples]
+        return tuple(self._burst.origin + step * burst_step(self._config) for step in steps)
+
+    def _begin(self) -> None:
+        identity_id = leading_identity(self._samples, self._pack)
+        assert identity_id is not None
+        self._samples = matching(self._samples, identity_id, self._pack)
+        self._matched = len(self._samples)
+        self._sighting = self._sight(str(ULID.from_datetime(self._samples[0].utc)), identity_id)
+
+    def _extend(self, sighting: Sighting, match: Match | None, sample: Sample | None) -> EvidenceVerdict:
+        verdict = assess_match(match, self._pack)
+        if sample is None or verdict is not EvidenceVerdict.PASSED:
+            return verdict
+        if sample.match.best.identity_id != sighting.identity_id:
+            return EvidenceVerdict.BELOW_SIMILARITY
+        self._matched += 1
+        bisect.insort(self._samples, sample, key=_by_time)
+        self._samples = thinned(self._samples)
+        self._sighting = self._sight(sighting.id, sighting.identity_id)
+        return EvidenceVerdict.PASSED
+
+    def _sight(self, id_: str, identity_id: str) -> Sighting:
+        first, last = self._samples[0], self._samples[-1]
+        return Sighting(
+            id=id_,
+            stream_id=self._stream_id,
+            identity_id=identity_id,
+            first_seen=first.utc,
+            last_seen=last.utc,
+            stream_time_first=first.stream_time,
+            stream_time_last=last.stream_time,
+            samples=tuple(self._samples),
+            best=max(self._samples, key=similarity),
+            samples_seen=self._seen,
+            samples_matched=self._matched,
+        )
+
+    def _count_burst(self, stream_time: float, match: Match | None) -> None:
+        verdict = assess_match(match, self._pack)
+        if self._burst is not None:
+            self._burst.seen += 1
+            self._burst.candidates += verdict is not EvidenceVerdict.NOBODY_PROTECTED
+        if verdict is EvidenceVerdict.NOBODY_PROTECTED:
+            return
+        # The first candidate is worth a burst; later ones only if they alone reach the similarity threshold.
+        rested = self._burst is not None and stream_time - self._burst.origin >= self._config.burst_rest_s
+        if self._burst is None or (rested and verdict is not EvidenceVerdict.BELOW_SIMILARITY):
+            self._burst = _Burst(origin=stream_time)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Burst:
+    """Denser pictures asked for around a candidate."""
+
+    origin: float
+    """Stream time of the candidate."""
+    seen: int = 1
+    candidates: int = 1
+
+    @property
+    def fading(self) -> bool:
+        """Most pictures since showed no candidate; more of them would prove nothing."""
+        return self.seen >= 3 and self.candidates * 2 < self.seen
+
+
+def burst_step(config: SightingsConfig) -> float:
+    """Seconds between the pictures of a burst: just enough for the evidence to be complete with the fewest."""
+    # 5 % more than needed, because a picture lies up to a frame's length before the instant that was wanted.
+    return 1.05 * max(SPACING_S, config.min_seconds / max(1, config.min_samples - 1))
+
+
+def similarity(sample: Sample) -> float:
+    """The sample's similarity to its best identity."""
+    return sample.match.best.similarity
+
+
+def thinned(samples: Sequence[Sample]) -> list[Sample]:
+    """At most ``MAX_SAMPLES`` of ``samples`` (oldest first), spread over the time; first, last and best stay."""
+    kept = list(samples)
+    while len(kept) > MAX_SAMPLES:
+        best = max(kept, key=similarity)
+        inner = [i for i in range(1, len(kept) - 1) if kept[i] is not best]
+        del kept[min(inner, key=lambda i: kept[i + 1].stream_time - kept[i - 1].stream_time)]
+    return kept

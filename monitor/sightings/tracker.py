@@ -1,0 +1,212 @@
+"""Follows the faces of one stream from picture to picture and says what is proven."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import numpy as np
+
+from monitor.faces.face import Face, PackInfo, PictureFaces
+from monitor.gallery.identity import Match
+from monitor.sightings.config import SightingsConfig
+from monitor.sightings.evidence import assess_match
+from monitor.sightings.sighting import EvidenceVerdict, Sample, Sighting
+from monitor.sightings.track import Appearance, Track, burst_step, similarity
+from monitor.streams.packet import EncodedFrame
+
+SAME_FACE = 0.35
+"""Cosine under which two consecutive embeddings are another person, or another scene."""
+
+_MAX_TRACKS = 64
+_PICTURES_REMEMBERED = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackUpdate:
+    """What one face of one picture brought."""
+
+    track_id: int
+    """Unique within the tracker."""
+    verdict: EvidenceVerdict
+    """Before a sighting: what the track proves so far. Since then: ``passed`` where this picture extends it, else why
+    it does not."""
+    match: Match | None
+    """This picture's comparison; None where the gallery has nobody."""
+    sighting: Sighting | None
+    """The sighting with this picture in it; None where nothing is proven, or this picture adds nothing."""
+    begun: bool
+    """``sighting`` is handed out for the first time."""
+
+
+class Tracker:
+    """The tracks of one stream. Belongs to one task; nothing in it waits."""
+
+    def __init__(self, stream_id: str, pack: PackInfo, config: SightingsConfig) -> None:
+        self._stream_id = stream_id
+        self._pack = pack
+        self._config = config
+        self._epoch = -1
+        self._tracks: list[Track] = []
+        self._next_id = 1
+        self._pictures: deque[float] = deque(maxlen=_PICTURES_REMEMBERED)
+        self._newest = 0.0
+
+    def observe(self, frame: EncodedFrame, picture: PictureFaces, matches: Sequence[Match | None]) -> list[TrackUpdate]:
+        """Take one analysed picture; pictures of an epoch may come in any order.
+
+        :param frame: what was analysed; kept only while a face in it may become evidence.
+        :param picture: one picture of ``frame``.
+        :param matches: for each face of ``picture`` its match; None for faces without an embedding.
+        :returns: an update for each face that has an embedding, in the picture's order; nothing for a picture that
+            was observed before or belongs to an epoch that is over. Of several faces that prove the same identity
+            only the one with the highest similarity carries the sighting.
+        """
+        if len(matches) != len(picture.faces):
+            raise ValueError(f"{len(matches)} matches for {len(picture.faces)} faces, expected one each")
+        stream_time = float(picture.pts * frame.format.time_base)
+        if not self._is_new(frame.epoch, stream_time):
+            return []
+        compared = [(face, match) for face, match in zip(picture.faces, matches, strict=True) if _usable(face)]
+        appearances = [_appearance(stream_time, face) for face, _ in compared]
+        tracks = self._assign(stream_time, appearances)
+        updates = []
+        for track, appearance, (_, match) in zip(tracks, appearances, compared, strict=True):
+            sample = self._sample(frame, picture, appearance, match)
+            verdict = track.compared(stream_time, match, sample)
+            proven = track.sighting if verdict is EvidenceVerdict.PASSED else None
+            updates.append(TrackUpdate(track_id=track.id, verdict=verdict, match=match, sighting=proven, begun=False))
+        return self._announce(tracks, _one_sighting_each(updates))
+
+    def burst_wanted(self) -> tuple[float, ...]:
+        """Stream times, of the current epoch, at which one more picture would decide a candidate; most wanted first.
+
+        Empty when nothing is undecided. Times that were observed, or that the stream left behind, are not asked for
+        again, and a candidate is given up after ``burst_samples``.
+        """
+        step = burst_step(self._config)
+        wanted: list[float] = []
+        for track in self._tracks:
+            for moment in track.burst_wanted():
+                known = any(abs(moment - other) < step / 4 for other in (*self._pictures, *wanted))
+                if not known and moment >= max(0.0, self._newest - 1.5 * step):
+                    wanted.append(moment)
+        return tuple(wanted)
+
+    def _is_new(self, epoch: int, stream_time: float) -> bool:
+        """Whether the picture is to be looked at; forgets the tracks that are over."""
+        if epoch < self._epoch:
+            return False
+        # No burst looks back this far: the stream's clock was set back, or once ran ahead by mistake.
+        set_back = stream_time < self._newest - self._config.track_lost_after_s - 3 * burst_step(self._config)
+        if epoch > self._epoch or set_back:
+            self._epoch = epoch
+            self._tracks.clear()
+            self._pictures.clear()
+            self._newest = stream_time
+        if stream_time in self._pictures:
+            return False
+        self._pictures.append(stream_time)
+        self._newest = max(self._newest, stream_time)
+        alive_since = self._newest - self._config.track_lost_after_s
+        self._tracks = [track for track in self._tracks if track.last_seen >= alive_since]
+        return True
+
+    def _assign(self, stream_time: float, appearances: Sequence[Appearance]) -> list[Track]:
+        """Add each appearance to its track; the best pairs first, and new tracks for what is left."""
+        near = [track.appearance_near(stream_time) for track in self._tracks]
+        pairs = sorted(_pairs(near, appearances), reverse=True)
+        assigned: dict[int, Track] = {}
+        taken: set[int] = set()
+        for _, row, column in pairs:
+            if row not in taken and column not in assigned:
+                taken.add(row)
+                assigned[column] = self._tracks[row]
+                assigned[column].appear(appearances[column])
+        return [assigned.get(column) or self._new_track(one) for column, one in enumerate(appearances)]
+
+    def _new_track(self, first: Appearance) -> Track:
+        track = Track(self._next_id, self._stream_id, self._config, self._pack)
+        track.appear(first)
+        self._next_id += 1
+        if len(self._tracks) >= _MAX_TRACKS:
+            self._tracks.remove(min(self._tracks, key=_worth))
+        self._tracks.append(track)
+        return track
+
+    def _sample(
+        self, frame: EncodedFrame, picture: PictureFaces, appearance: Appearance, match: Match | None
+    ) -> Sample | None:
+        """The comparison with its picture; None, so that nothing is kept, for a face that resembles nobody."""
+        if match is None or assess_match(match, self._pack) is EvidenceVerdict.NOBODY_PROTECTED:
+            return None
+        return Sample(
+            stream_time=appearance.stream_time,
+            utc=_received_at(frame, picture.pts),
+            box=appearance.box,
+            match=match,
+            frame=frame,
+            pts=picture.pts,
+            picture_width=picture.width,
+            picture_height=picture.height,
+        )
+
+    def _announce(self, tracks: Sequence[Track], updates: Sequence[TrackUpdate]) -> list[TrackUpdate]:
+        marked = []
+        for track, update in zip(tracks, updates, strict=True):
+            begun = update.sighting is not None and not track.announced
+            track.announced = track.announced or begun
+            marked.append(replace(update, begun=begun))
+        return marked
+
+
+def _usable(face: Face) -> bool:
+    return face.embedding is not None
+
+
+def _appearance(stream_time: float, face: Face) -> Appearance:
+    assert face.embedding is not None
+    return Appearance(stream_time=stream_time, box=face.box, embedding=face.embedding)
+
+
+def _pairs(before: Sequence[Appearance], now: Sequence[Appearance]) -> list[tuple[float, int, int]]:
+    """(cosine plus box overlap, row of ``before``, row of ``now``) of every pair that may be one face."""
+    if not before or not now:
+        return []
+    cosines = np.stack([one.embedding for one in before]) @ np.stack([one.embedding for one in now]).T
+    return [
+        (float(cosines[row, column]) + before[row].box.overlap(now[column].box), int(row), int(column))
+        for row, column in zip(*np.nonzero(cosines >= SAME_FACE), strict=True)
+    ]
+
+
+def _worth(track: Track) -> tuple[bool, float]:
+    return track.sighting is not None, track.last_seen
+
+
+def _one_sighting_each(updates: Sequence[TrackUpdate]) -> list[TrackUpdate]:
+    """Keep, of the sightings of one identity, the one with the highest similarity."""
+    best: dict[str, TrackUpdate] = {}
+    for update in updates:
+        if update.sighting is None:
+            continue
+        rival = best.get(update.sighting.identity_id)
+        if (
+            rival is None
+            or rival.sighting is None
+            or similarity(update.sighting.best) > similarity(rival.sighting.best)
+        ):
+            best[update.sighting.identity_id] = update
+    return [
+        update
+        if update.sighting is None or best[update.sighting.identity_id] is update
+        else replace(update, sighting=None)
+        for update in updates
+    ]
+
+
+def _received_at(frame: EncodedFrame, pts: int) -> datetime:
+    """UTC at which the packet of the picture arrived; of the last one if no packet says that time."""
+    return next((packet.received_at for packet in frame.packets if packet.pts == pts), frame.received_at)

@@ -1,0 +1,115 @@
+"""The database file: opened once, read by many, written by one at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import URL
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from monitor.errors import StorageError
+from monitor.storage.migrate import migrate, unusable
+from monitor.storage.sqlite import prepare_engine
+
+T = TypeVar("T")
+
+
+class Database:
+    """SQLite in WAL mode. What ``write`` returned from is on disk.
+
+    :param url: ``sqlite:///`` and the file's path, as ``StorageConfig`` has checked it.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.path = Path(make_url(url).database or "")
+        self._engine: AsyncEngine | None = None
+        self._writer = asyncio.Lock()
+        self._writes: set[asyncio.Task[Any]] = set()
+
+    async def open(self) -> None:
+        """Make the folder and the file where missing, and bring the tables up to date.
+
+        :raises StorageError: it cannot be used; says what to do.
+        """
+        await asyncio.to_thread(self._prepare_file)
+        engine = create_async_engine(
+            URL.create("sqlite+aiosqlite", database=str(self.path)), pool_size=4, max_overflow=4
+        )
+        prepare_engine(engine.sync_engine)
+        self._engine = engine
+        try:
+            await self.writable()
+        except StorageError:
+            await self.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        """Let the writes under way end, then close. Later calls raise StorageError; closing twice is harmless."""
+        async with self._writer:
+            engine, self._engine = self._engine, None
+        if engine is not None:
+            await engine.dispose()
+
+    async def writable(self) -> None:
+        """Return if a transaction can be written now.
+
+        :raises StorageError: it cannot; says what to do.
+        """
+
+        async def touch(connection: AsyncConnection) -> None:
+            # Writes the file's header with the value that it has: a real write that changes nothing.
+            version = (await connection.exec_driver_sql("PRAGMA user_version")).scalar_one()
+            await connection.exec_driver_sql(f"PRAGMA user_version = {int(version)}")
+
+        await self.write(touch)
+
+    async def read(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Run ``work`` on one consistent state of the database.
+
+        :raises StorageError: the database cannot be read.
+        """
+        try:
+            async with self._opened().connect() as connection:
+                return await work(connection)
+        except SQLAlchemyError as err:
+            raise unusable(self.path, err) from err
+
+    async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Run ``work`` in one transaction, on disk when this returns. A cancelled caller does not interrupt it.
+
+        :raises StorageError: nothing of it was written.
+        """
+        task = asyncio.create_task(self._transaction(work))
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+        return await asyncio.shield(task)
+
+    async def _transaction(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        async with self._writer:
+            try:
+                async with self._opened().connect() as plain:
+                    connection = await plain.execution_options(begin="BEGIN IMMEDIATE")
+                    async with connection.begin():
+                        return await work(connection)
+            except SQLAlchemyError as err:
+                raise unusable(self.path, err) from err
+
+    def _opened(self) -> AsyncEngine:
+        if self._engine is None:
+            raise StorageError(f"database {self.path}: it is not open")
+        return self._engine
+
+    def _prepare_file(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as err:
+            raise StorageError(
+                f"database {self.path}: its folder cannot be made ({err.strerror}); make it, with the right to write, "
+                "or name another file in storage.url"
+            ) from err
+        migrate(self.path)

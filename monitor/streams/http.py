@@ -1,0 +1,165 @@
+"""The only HTTP client that streams are read with: guarded, bounded in time and in bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+from urllib.parse import urljoin
+
+import aiohttp
+from yarl import URL
+
+from monitor.errors import StreamError, StreamReason
+from monitor.streams.guard import AddressGuard, GuardedResolver
+
+_MAX_REDIRECTS = 5
+_CHUNK = 1 << 16
+# Compressed answers would need a second bound on what they unpack to; video gains nothing from them.
+_HEADERS = {"Accept-Encoding": "identity", "User-Agent": "likeness-monitor"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """One whole answer."""
+
+    url: str = field(repr=False)
+    """The address after redirects; relative addresses in the body refer to it."""
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByteRange:
+    """A part of a resource."""
+
+    start: int
+    length: int
+
+    @property
+    def header(self) -> str:
+        """The value of the Range header."""
+        return f"bytes={self.start}-{self.start + self.length - 1}"
+
+
+def status_error(status: int) -> StreamError | None:
+    """What an HTTP status means for a stream; None if it is a success."""
+    if status in (200, 206):
+        return None
+    if status in (404, 410):
+        return StreamError(StreamReason.NOT_FOUND, f"HTTP {status}")
+    if status in (401, 403):
+        return StreamError(StreamReason.FORBIDDEN, f"HTTP {status}")
+    return StreamError(StreamReason.HTTP_ERROR, f"HTTP {status}")
+
+
+def translated(err: Exception) -> StreamError:
+    """aiohttp's error as a StreamError; its text is not repeated because it holds the address."""
+    if isinstance(err, StreamError):
+        return err
+    if isinstance(err, aiohttp.InvalidURL | ValueError):
+        return StreamError(StreamReason.UNSUPPORTED, "the address is malformed", retryable=False)
+    if isinstance(err, aiohttp.ClientConnectorDNSError):
+        return StreamError(StreamReason.UNRESOLVED, "no address for the host")
+    if isinstance(err, aiohttp.ClientSSLError):
+        return StreamError(StreamReason.REFUSED, f"TLS failed: {type(err).__name__}")
+    if isinstance(err, aiohttp.ClientConnectorError):
+        return StreamError(StreamReason.REFUSED, str(err.os_error.strerror or "cannot connect"))
+    if isinstance(err, aiohttp.ClientResponseError):
+        return StreamError(StreamReason.HTTP_ERROR, "the answer is not HTTP")
+    return StreamError(StreamReason.CLOSED_BY_PEER, type(err).__name__)
+
+
+class GuardedHttp:
+    """An HTTP session whose every connection and redirect goes through the address guard."""
+
+    def __init__(self, guard: AddressGuard, *, open_timeout_s: float) -> None:
+        self._guard = guard
+        self._open_timeout_s = open_timeout_s
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        connector = aiohttp.TCPConnector(resolver=GuardedResolver(self._guard), limit=0, use_dns_cache=False)
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            headers=_HEADERS,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            # The deadlines are our own: each request runs under one total.
+            timeout=aiohttp.ClientTimeout(total=None),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    @asynccontextmanager
+    async def open(self, url: str, headers: dict[str, str] | None = None) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer to a GET after checked redirects, its head read, its body not.
+
+        :raises StreamError: the reason; OPEN_TIMEOUT if the head took longer than the open timeout.
+        """
+        try:
+            async with asyncio.timeout(self._open_timeout_s):
+                response = await self._follow(url, headers or {})
+        except TimeoutError as err:
+            raise StreamError(StreamReason.OPEN_TIMEOUT, f"no answer in {self._open_timeout_s:g} s") from err
+        except (aiohttp.ClientError, OSError, ValueError) as err:
+            raise translated(err) from err
+        try:
+            yield response
+        finally:
+            response.close()
+
+    async def _follow(self, url: str, headers: dict[str, str]) -> aiohttp.ClientResponse:
+        if self._session is None:
+            raise RuntimeError("GuardedHttp is used outside its async with block")
+        for _ in range(_MAX_REDIRECTS + 1):
+            # aiohttp asks no resolver about a literal address, so each address is checked here as well.
+            await self._guard.check(url)
+            if URL(url).scheme not in ("http", "https"):
+                raise StreamError(StreamReason.UNSUPPORTED, "not an HTTP address", retryable=False)
+            response = await self._session.get(URL(url), headers=headers, allow_redirects=False)
+            location = response.headers.get("Location")
+            if response.status in (301, 302, 303, 307, 308) and location:
+                response.close()
+                url = urljoin(url, location)
+                continue
+            if refused := status_error(response.status):
+                response.close()
+                raise refused
+            return response
+        raise StreamError(StreamReason.HTTP_ERROR, f"more than {_MAX_REDIRECTS} redirects")
+
+    async def fetch(
+        self, url: str, *, max_bytes: int, timeout_s: float, part: ByteRange | None = None
+    ) -> Fetched:
+        """A whole body (or the part of it) of at most ``max_bytes``, within ``timeout_s`` in all.
+
+        :raises StreamError: the reason; READ_TIMEOUT also for a peer that drips, TOO_LARGE.
+        """
+        headers = {"Range": part.header} if part else {}
+        if part and max(part.length, part.start) > max_bytes:
+            raise StreamError(StreamReason.TOO_LARGE, f"more than {max_bytes} bytes")
+        try:
+            async with asyncio.timeout(timeout_s), self.open(url, headers) as response:
+                skip = part.start if part and response.status == 200 else 0
+                wanted = skip + part.length if part else max_bytes
+                body = bytearray()
+                async for chunk in response.content.iter_chunked(_CHUNK):
+                    body += chunk
+                    if len(body) > wanted:
+                        break
+                final = str(response.url)
+        except TimeoutError as err:
+            raise StreamError(StreamReason.READ_TIMEOUT, f"not complete after {timeout_s:g} s") from err
+        except (aiohttp.ClientError, OSError) as err:
+            raise translated(err) from err
+        if part is None and len(body) > max_bytes:
+            raise StreamError(StreamReason.TOO_LARGE, f"more than {max_bytes} bytes")
+        return Fetched(url=final, body=bytes(body[skip : skip + part.length] if part else body))

@@ -1,0 +1,138 @@
+"""What an HLS playlist says (RFC 8216), as far as watching a room needs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import m3u8  # type: ignore[import-untyped]
+
+from monitor.errors import StreamError, StreamReason
+from monitor.streams.http import ByteRange, Fetched
+
+_LEAST_HEIGHT = 480
+_POLL_MIN_S, _POLL_MAX_S = 0.25, 1.0
+_FROZEN_MIN_S, _FROZEN_TARGETS = 5.0, 3.0
+_MAX_SEGMENTS = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """One media segment of a playlist."""
+
+    number: int
+    """Media sequence number."""
+    url: str = field(repr=False)
+    part: ByteRange | None
+    seconds: float
+    discontinuity: bool
+    init_url: str | None = field(repr=False)
+    """fMP4's initialisation section."""
+    init_part: ByteRange | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaPlaylist:
+    """A playlist of segments."""
+
+    target_s: float
+    ended: bool
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One rendition of a master playlist."""
+
+    url: str = field(repr=False)
+    height: int
+    """Pixels; 0 if the playlist does not say."""
+    bandwidth: int
+    """Bits a second."""
+
+
+def choose_variant(variants: list[Variant]) -> Variant:
+    """The cheapest rendition that shows faces well enough, else the tallest."""
+    good = [variant for variant in variants if variant.height >= _LEAST_HEIGHT]
+    if good:
+        return min(good, key=lambda variant: variant.bandwidth)
+    return max(variants, key=lambda variant: (variant.height, variant.bandwidth))
+
+
+def poll_after(target_s: float) -> float:
+    """Seconds between two looks at a live playlist."""
+    return min(_POLL_MAX_S, max(_POLL_MIN_S, target_s / 2))
+
+
+def frozen_after(target_s: float) -> float:
+    """Seconds after which a live playlist that gains no segment counts as frozen."""
+    return max(_FROZEN_MIN_S, _FROZEN_TARGETS * target_s)
+
+
+def parse(fetched: Fetched) -> MediaPlaylist | list[Variant]:
+    """A media playlist, or the variants of a master playlist that carry video.
+
+    :raises StreamError: BAD_PLAYLIST, NO_VIDEO; UNSUPPORTED for encrypted segments.
+    """
+    text = fetched.body.decode("utf-8", errors="replace").lstrip("\ufeff")
+    if not text.startswith("#EXTM3U"):
+        raise StreamError(StreamReason.BAD_PLAYLIST, "the playlist does not begin with #EXTM3U")
+    try:
+        playlist = m3u8.loads(text, uri=fetched.url)
+        return _variants(playlist) if playlist.is_variant else _media(playlist)
+    # The parser has no error of its own: a broken attribute surfaces as whatever Python call met it.
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as err:
+        raise StreamError(StreamReason.BAD_PLAYLIST, f"the playlist is malformed ({type(err).__name__})") from err
+
+
+def _variants(playlist: m3u8.M3U8) -> list[Variant]:
+    found = []
+    for entry in playlist.playlists:
+        info = entry.stream_info
+        codecs = (info.codecs or "").split(",")
+        if info.codecs and all(codec.strip().startswith(("mp4a", "ac-3", "ec-3", "opus")) for codec in codecs):
+            continue
+        height = info.resolution[1] if info.resolution else 0
+        found.append(Variant(url=entry.absolute_uri, height=height, bandwidth=info.bandwidth or 0))
+    if not found:
+        raise StreamError(StreamReason.NO_VIDEO, "no rendition of the master playlist carries video")
+    return found
+
+
+def _media(playlist: m3u8.M3U8) -> MediaPlaylist:
+    if len(playlist.segments) > _MAX_SEGMENTS:
+        raise StreamError(StreamReason.TOO_LARGE, f"more than {_MAX_SEGMENTS} segments in the playlist")
+    segments: list[Segment] = []
+    follows: dict[str, int] = {}
+    for index, entry in enumerate(playlist.segments):
+        if entry.key and entry.key.method not in (None, "", "NONE"):
+            raise StreamError(StreamReason.UNSUPPORTED, f"segments encrypted with {entry.key.method}", retryable=False)
+        init = entry.init_section
+        segments.append(
+            Segment(
+                number=(playlist.media_sequence or 0) + index,
+                url=entry.absolute_uri,
+                part=_part(entry.byterange, entry.absolute_uri, follows),
+                seconds=max(0.0, float(entry.duration or 0)),
+                discontinuity=bool(entry.discontinuity),
+                init_url=init.absolute_uri if init else None,
+                init_part=_part(init.byterange, "", {}) if init else None,
+            )
+        )
+    longest = max((segment.seconds for segment in segments), default=2.0)
+    return MediaPlaylist(
+        target_s=float(playlist.target_duration or longest),
+        ended=bool(playlist.is_endlist),
+        segments=tuple(segments),
+    )
+
+
+def _part(text: str | None, url: str, follows: dict[str, int]) -> ByteRange | None:
+    """``length[@start]``; without a start it follows the last part of the same resource."""
+    if not text:
+        return None
+    length, _, start = str(text).strip('"').partition("@")
+    part = ByteRange(start=int(start) if start else follows.get(url, 0), length=int(length))
+    if part.start < 0 or part.length <= 0:
+        raise ValueError("byte range")
+    follows[url] = part.start + part.length
+    return part

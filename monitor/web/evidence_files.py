@@ -1,0 +1,25 @@
+"""Serves the evidence of incidents: four names in folders named after ids, nothing else."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from monitor.web.query import is_incident_id
+from monitor.web.site import SITE
+
+EVIDENCE_NAMES = frozenset({"frame.jpg", "crop.jpg", "reference.jpg", "manifest.json"})
+
+
+async def evidence(request: web.Request) -> web.StreamResponse:
+    """One file of one incident.
+
+    :raises aiohttp.web.HTTPNotFound: the id or the name is none of ours, or the file was not written.
+    """
+    incident_id, name = request.match_info["incident"], request.match_info["name"]
+    if not is_incident_id(incident_id) or name not in EVIDENCE_NAMES:
+        raise web.HTTPNotFound
+    # A later transition can replace the pictures: browsers ask each time, and get 304 if nothing changed.
+    headers = {"Cache-Control": "private, no-cache"}
+    if name == "manifest.json":
+        headers["Content-Disposition"] = f'attachment; filename="manifest-{incident_id}.json"'
+    return web.FileResponse(request.app[SITE].evidence_folder / incident_id / name, headers=headers)

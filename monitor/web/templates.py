@@ -1,0 +1,28 @@
+"""Renders the pages' templates; everything that is put into one is escaped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from monitor.clock import iso_utc
+from monitor.web.wording import DECISION_SENTENCE, DECISION_TITLE, duration_text, utc_text
+
+_FOLDER = Path(__file__).parent / "templates"
+STATIC_FOLDER = Path(__file__).parent / "static"
+
+_environment = Environment(
+    loader=FileSystemLoader(_FOLDER),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_environment.filters.update(utc=utc_text, iso=iso_utc, duration=duration_text)
+_environment.globals.update(decision_title=DECISION_TITLE, decision_sentence=DECISION_SENTENCE)
+
+
+def render(name: str, **values: object) -> str:
+    """The template's HTML with ``values`` escaped into it."""
+    return _environment.get_template(name).render(**values)

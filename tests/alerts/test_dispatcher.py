@@ -1,0 +1,260 @@
+"""The dispatcher on a real outbox, with real webhook receivers."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp import web
+from support.waiting import wait_for
+
+from monitor.alerts.alert import Alert
+from monitor.incidents.incident import Incident, Transition
+
+if TYPE_CHECKING:
+    from conftest import Hook, Post
+
+
+async def received(hook: Hook, count: int) -> None:
+    await wait_for(lambda: len(hook.receipts) >= count, timeout_s=5, what=f"{count} requests")
+
+
+async def settled(post: Post, receiver: str = "hook") -> None:
+    async def empty() -> bool:
+        return await post.outbox.pending(receiver) == 0
+
+    await wait_for(empty, timeout_s=5, what="nothing is pending")
+
+
+async def failed(post: Post, incident: Incident, attempts: int) -> None:
+    async def counted() -> bool:
+        return (await post.reader.deliveries(incident.id))[0].attempts == attempts
+
+    await wait_for(counted, timeout_s=5, what=f"{attempts} failed attempts are written")
+
+
+async def test_a_row_is_delivered_at_once_when_the_dispatcher_is_nudged(
+    post: Post, hook: Hook, incident: Incident
+) -> None:
+    async with post.dispatching(*post.built(post.webhook(hook.url))):
+        await post.tell(incident)
+        began = asyncio.get_running_loop().time()
+        await settled(post)
+        assert asyncio.get_running_loop().time() - began < 0.9, "faster than the poll"
+    assert hook.types == ["incident.opened"]
+    (row,) = await post.reader.deliveries(incident.id)
+    assert hook.receipts[0].id == row.id
+    assert row.delivered_at == post.clock.now
+    assert post.metric("monitor_alerts_delivered_total", receiver="hook") == 1
+    assert post.metric("monitor_alert_delivery_seconds_count", receiver="hook") == 1
+
+
+async def test_a_row_that_nobody_nudged_for_is_found_by_polling(post: Post, hook: Hook, incident: Incident) -> None:
+    async with post.dispatching(*post.built(post.webhook(hook.url))) as dispatcher:
+        post.dispatcher = None
+        await asyncio.sleep(0)
+        await post.tell(incident)
+        await settled(post)
+        post.dispatcher = dispatcher
+    assert hook.types == ["incident.opened"]
+
+
+async def test_a_failed_delivery_is_repeated_with_the_same_id_after_a_growing_wait(
+    post: Post, hook: Hook, incident: Incident
+) -> None:
+    hook.answers = [web.Response(status=503), web.Response(status=500), web.Response(status=404)]
+    async with post.dispatching(*post.built(post.webhook(hook.url))):
+        await post.tell(incident)
+        waits = []
+        for attempt in range(1, 4):
+            await failed(post, incident, attempt)
+            (row,) = await post.reader.deliveries(incident.id)
+            waits.append((row.next_attempt_at - post.clock.now).total_seconds())
+            assert len(hook.receipts) == attempt
+            post.wait(waits[-1])
+        await settled(post)
+    assert 0.5 <= waits[0] <= 1 <= waits[1] <= 2 <= waits[2] <= 4
+    assert len({receipt.id for receipt in hook.receipts}) == 1
+    assert len(hook.receipts) == 4
+    assert hook.receipts[-1].timestamp > hook.receipts[0].timestamp
+    assert post.metric("monitor_alert_failures_total", receiver="hook", kind="try_again") == 3
+
+
+async def test_an_incidents_alerts_arrive_in_order_while_other_incidents_pass(
+    post: Post, hook: Hook, incident: Incident
+) -> None:
+    other = replace(incident, id="other", key=replace(incident.key, room="room-2"))
+    hook.answers = [web.Response(status=503)]
+    async with post.dispatching(*post.built(post.webhook(hook.url))):
+        await post.tell(incident)
+        await failed(post, incident, 1)
+        await post.tell(replace(incident, sequence=2), Transition.UPDATED)
+        await post.resolve(replace(incident, sequence=2))
+        await post.tell(other)
+        await received(hook, 2)
+        post.wait(5)
+        await settled(post)
+    ours = [receipt.type for receipt in hook.receipts if receipt.body["data"]["incident_id"] == incident.id]
+    assert ours == ["incident.opened", "incident.opened", "incident.updated", "incident.resolved"]
+    assert hook.receipts[1].body["data"]["incident_id"] == "other"
+
+
+async def test_a_receiver_that_hangs_holds_back_nobody_else(post: Post, hook: Hook, incident: Incident) -> None:
+    stuck = asyncio.Event()
+    hook.answers = [stuck]
+    slow, fast = post.webhook(hook.url, "slow"), post.webhook(hook.url, "fast")
+    async with post.dispatching(*post.built(slow)):
+        await post.tell(incident, receivers=["slow"])
+        await received(hook, 1)
+        stuck.set()
+        await settled(post, "slow")
+    stuck.clear()
+    hook.answers = [stuck]
+    async with post.dispatching(*post.built(slow, fast)):
+        await post.tell(replace(incident, sequence=2), Transition.UPDATED, receivers=["slow"])
+        await received(hook, 2)
+        await post.tell(replace(incident, sequence=3), Transition.UPDATED, receivers=["fast"])
+        await settled(post, "fast")
+        assert await post.outbox.pending("slow") == 1
+        stuck.set()
+        await settled(post, "slow")
+
+
+async def test_retry_after_is_honoured(post: Post, hook: Hook, incident: Incident) -> None:
+    hook.answers = [web.Response(status=429, headers={"Retry-After": "90"})]
+    async with post.dispatching(*post.built(post.webhook(hook.url))):
+        await post.tell(incident)
+        await failed(post, incident, 1)
+        (row,) = await post.reader.deliveries(incident.id)
+        assert (row.next_attempt_at - post.clock.now).total_seconds() == 90
+        assert post.metric("monitor_alert_failures_total", receiver="hook", kind="asked_to_wait") == 1
+        post.wait(90)
+        await settled(post)
+
+
+async def test_a_message_that_is_refused_is_dead_with_its_reason_and_the_next_one_goes(
+    post: Post, hook: Hook, incident: Incident
+) -> None:
+    hook.answers = [web.Response(status=422, text="I want\nXML")]
+    async with post.dispatching(*post.built(post.webhook(hook.url))):
+        await post.tell(incident)
+        await settled(post)
+        await post.resolve(incident)
+        await settled(post)
+    assert hook.types == ["incident.opened", "incident.resolved"]
+    dead, delivered = await post.reader.deliveries(incident.id)
+    assert (dead.dead_at, dead.delivered_at, dead.last_error) == (post.clock.now, None, "HTTP 422: I want XML")
+    assert delivered.delivered_at is not None
+    assert post.metric("monitor_alert_failures_total", receiver="hook", kind="refused") == 1
+
+
+async def test_a_receiver_that_is_gone_is_left_alone_until_the_next_start_and_its_rows_are_kept(
+    post: Post, hook: Hook, incident: Incident, caplog: pytest.LogCaptureFixture
+) -> None:
+    hook.answers = [web.Response(status=410)]
+    receiver = post.webhook(hook.url)
+    async with post.dispatching(*post.built(receiver)):
+        await post.tell(incident)
+        await failed(post, incident, 1)
+        await post.resolve(incident)
+        post.wait(200)
+        await wait_for(
+            lambda: post.metric("monitor_alerts_pending", receiver="hook") == 2, timeout_s=5, what="both rows are pending"
+        )
+        assert post.metric("monitor_alert_receiver_disabled", receiver="hook") == 1
+        assert len(hook.receipts) == 1
+    assert "receiver_disabled receiver=hook reason=gone" in caplog.text
+    assert hook.url not in caplog.text
+    async with post.dispatching(*post.built(receiver)):
+        await settled(post)
+    assert hook.types == ["incident.opened", "incident.opened", "incident.resolved"]
+
+
+async def test_a_new_process_delivers_what_the_last_one_left_with_the_same_id(
+    post: Post, hook: Hook, incident: Incident
+) -> None:
+    stuck = asyncio.Event()
+    hook.answers = [stuck]
+    receiver = post.webhook(hook.url)
+    async with post.dispatching(*post.built(receiver)):
+        await post.tell(incident)
+        await received(hook, 1)
+    async with post.dispatching(*post.built(receiver)):
+        await settled(post)
+    stuck.set()
+    assert hook.types == ["incident.opened", "incident.opened"]
+    assert hook.receipts[0].id == hook.receipts[1].id
+
+
+async def test_a_database_that_fails_delays_and_loses_nothing(
+    post: Post, hook: Hook, incident: Incident, caplog: pytest.LogCaptureFixture
+) -> None:
+    await post.tell(incident)
+    connection = sqlite3.connect(post.database.path, isolation_level=None)
+    connection.execute("CREATE TRIGGER refuse BEFORE UPDATE ON outbox BEGIN SELECT RAISE(FAIL, 'disk full'); END")
+    async with post.dispatching(*post.built(post.webhook(hook.url))):
+        await wait_for(lambda: "reason=database" in caplog.text, timeout_s=5, what="the failure is logged")
+        connection.execute("DROP TRIGGER refuse")
+        connection.close()
+        await settled(post)
+    assert {receipt.id for receipt in hook.receipts} == {(await post.reader.deliveries(incident.id))[0].id}
+
+
+async def test_a_fault_inside_one_receiver_does_not_end_the_others(
+    post: Post, hook: Hook, incident: Incident, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Faulty:
+        name = "faulty"
+        refresh_s: float | None = None
+
+        async def send(self, alert: Alert, webhook_id: str, attempt_at: datetime) -> None:
+            raise RuntimeError("a bug")
+
+    async with post.dispatching(Faulty(), *post.built(post.webhook(hook.url))):
+        await post.tell(incident, receivers=["faulty", "hook"])
+        await settled(post, "hook")
+        await wait_for(lambda: "receiver_fault receiver=faulty" in caplog.text, timeout_s=5, what="the fault is logged")
+
+        async def written() -> bool:
+            return [row.attempts for row in await post.reader.deliveries(incident.id)] == [1, 0]
+
+        await wait_for(written, timeout_s=5, what="the fault counts as a failed attempt")
+
+
+async def test_alerts_in_force_are_sent_again_until_they_are_resolved(post: Post, incident: Incident) -> None:
+    class Forgetful:
+        name = "forgetful"
+        refresh_s: float | None = 60.0
+
+        def __init__(self) -> None:
+            self.sent: list[tuple[str, str]] = []
+
+        async def send(self, alert: Alert, webhook_id: str, attempt_at: datetime) -> None:
+            self.sent.append((alert.transition, webhook_id))
+
+    receiver = Forgetful()
+    async with post.dispatching(receiver):
+        await post.tell(incident, receivers=["forgetful"])
+        await settled(post, "forgetful")
+        for count in (2, 3):
+            post.wait(59.9)
+            post.wait(0.1)
+            await wait_for(lambda count=count: len(receiver.sent) == count, timeout_s=5, what=f"{count} sent")
+        await post.resolve(incident, receivers=["forgetful"])
+        await settled(post, "forgetful")
+        post.wait(60)
+        post.wait(60)
+        await post.tell(replace(incident, id="other"), receivers=["forgetful"])
+        await settled(post, "forgetful")
+    kinds = [kind for kind, _ in receiver.sent]
+    assert kinds == ["opened", "opened", "opened", "resolved", "opened"]
+    assert len({webhook_id for _, webhook_id in receiver.sent[:3]}) == 1
+
+
+async def test_without_receivers_it_has_nothing_to_do(post: Post) -> None:
+    async with post.dispatching() as dispatcher:
+        await asyncio.wait_for(dispatcher.run(), 1)

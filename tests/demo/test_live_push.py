@@ -1,0 +1,151 @@
+"""HTTP-FLV and RTMP rooms are paced in real time, begin at a keyframe, and end when they are stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import av
+import pytest
+from support.waiting import wait_for
+
+from monitor.demo.clip import Clip
+from monitor.demo.live_flv import LiveFlv
+from monitor.demo.live_rtmp import LiveRtmp
+from monitor.demo.rtmp_wire import CHUNK_SIZE, Message, MessageReader, chunked, decode_command, encode_amf
+from monitor.errors import MonitorError
+
+Server = LiveFlv | LiveRtmp
+PROBING = {"analyzeduration": "500000", "probesize": "65536"}
+
+
+@pytest.fixture(params=[LiveFlv, LiveRtmp], ids=["http-flv", "rtmp"])
+async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
+    async with request.param() as running:
+        yield running
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    at: float
+    dts_s: float
+    pts_s: float
+    is_keyframe: bool
+
+
+def read(url: str, seconds: float, into: list[Read] | None = None) -> list[Read]:
+    """What libav reads within ``seconds``, or until the stream ends; ``into`` can be watched meanwhile."""
+    until = time.monotonic() + seconds
+    packets: list[Read] = [] if into is None else into
+    with av.open(url, timeout=(5, 5), options=PROBING) as container:
+        stream = container.streams.video[0]
+        packed = container.demux(stream)
+        while time.monotonic() < until:
+            try:
+                packet = next(packed)
+            except (OSError, StopIteration):
+                break
+            if packet.size:
+                packets.append(
+                    Read(
+                        at=time.monotonic(),
+                        dts_s=float(packet.dts * packet.time_base),
+                        pts_s=float(packet.pts * packet.time_base),
+                        is_keyframe=packet.is_keyframe,
+                    )
+                )
+    return packets
+
+
+async def test_a_viewer_begins_at_the_last_keyframe_and_is_paced_in_real_time_over_the_loop(
+    server: Server, clip: Clip
+) -> None:
+    url = await server.add("a", clip, on_air_for_s=9.5)
+    packets = await asyncio.to_thread(read, url, 4.0)
+    assert packets[0].is_keyframe
+    assert packets[0].dts_s == pytest.approx(8.0, abs=0.002)
+    assert all(0.065 < b.dts_s - a.dts_s < 0.068 for a, b in itertools.pairwise(packets))
+    assert packets[-1].dts_s > 12.5
+    started = server.started_at("a")
+    late = [packet.at - (started + packet.dts_s) for packet in packets if packet.dts_s > 11]
+    assert min(late) > -0.01
+    assert sorted(late)[len(late) // 2] < 0.2
+
+
+async def test_two_viewers_see_the_same_room(server: Server, clip: Clip) -> None:
+    url = await server.add("a", clip, on_air_for_s=3.0)
+    first, second = await asyncio.gather(*(asyncio.to_thread(read, url, 1.0) for _ in range(2)))
+    assert [packet.pts_s for packet in first][:20] == [packet.pts_s for packet in second][:20]
+
+
+async def test_a_stopped_room_ends_its_viewers_and_refuses_new_ones_until_it_is_restarted(
+    server: Server, clip: Clip
+) -> None:
+    url = await server.add("a", clip, on_air_for_s=3.0)
+    seen: list[Read] = []
+    viewer = asyncio.create_task(asyncio.to_thread(read, url, 30.0, seen))
+    await wait_for(lambda: len(seen) > 20, timeout_s=10, what="pictures")
+    server.stop("a")
+    stopped = time.monotonic()
+    assert await viewer
+    assert time.monotonic() - stopped < 2.0
+    with pytest.raises(av.error.FFmpegError, match=r"404|not permitted"):
+        await asyncio.to_thread(read, url, 1.0)
+    with pytest.raises(MonitorError, match="off the air"):
+        server.started_at("a")
+    server.restart("a", on_air_for_s=1.0)
+    packets = await asyncio.to_thread(read, url, 1.0)
+    assert packets[0].dts_s == 0
+
+
+async def test_closing_the_server_does_not_wait_for_viewers(clip: Clip) -> None:
+    for kind in (LiveFlv, LiveRtmp):
+        async with kind() as server:
+            url = await server.add("a", clip, on_air_for_s=3.0)
+            seen: list[Read] = []
+            viewer = asyncio.create_task(asyncio.to_thread(read, url, 30.0, seen))
+            await wait_for(lambda seen=seen: len(seen) > 20, timeout_s=10, what="pictures")
+            closing = time.monotonic()
+        assert time.monotonic() - closing < 1.0
+        assert await viewer
+
+
+async def test_a_viewer_that_sends_rubbish_disturbs_nobody(clip: Clip) -> None:
+    async with LiveRtmp() as server:
+        url = await server.add("a", clip, on_air_for_s=3.0)
+        port = int(url.split(":")[2].split("/")[0])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"\x03" + bytes(1536) + bytes(1536) + b"\x03\xff\xff\xff\xff\xff\xff\x14" + bytes(20))
+        with pytest.raises(asyncio.IncompleteReadError):
+            await reader.readexactly(100_000)
+        writer.close()
+        assert await asyncio.to_thread(read, url, 0.5)
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK_SIZE, CHUNK_SIZE + 1, 3 * CHUNK_SIZE])
+@pytest.mark.parametrize("time_ms", [0, 0xFFFFFE, 0xFFFFFF, 0x1_0000_0005])
+async def test_a_message_is_put_together_again_from_its_chunks(size: int, time_ms: int) -> None:
+    body = bytes(range(256)) * (size // 256 + 1)
+    sent = Message(kind=9, stream=1, time_ms=time_ms, body=body[:size])
+    announced = Message(kind=1, body=CHUNK_SIZE.to_bytes(4, "big"))
+    stream = asyncio.StreamReader()
+    stream.feed_data(chunked(announced) + chunked(sent) * 2)
+    stream.feed_eof()
+    messages = MessageReader(stream)
+    for _ in range(2):
+        received = await messages.read()
+        assert (received.kind, received.stream, received.body) == (9, 1, body[:size])
+
+
+def test_a_command_is_read_up_to_its_first_object() -> None:
+    body = encode_amf("play", 4.0, None, "room", True, {"a": 1.0}, "unseen")
+    assert decode_command(body) == ("play", 4.0, (None, "room", True))
+
+
+@pytest.mark.parametrize("body", [b"", b"\x00\x01", b"\x02\x00\x04play", b"\x02\x00\x01\xff\x00" + bytes(8)])
+def test_a_broken_command_is_an_error(body: bytes) -> None:
+    with pytest.raises(MonitorError, match="a viewer sent"):
+        decode_command(body)

@@ -1,0 +1,140 @@
+"""A pack or a provider that is not there is an error that names the remedy."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from monitor.errors import PackError
+from monitor.faces import analyser as analysers
+from monitor.faces import providers
+from monitor.faces.analyser import FaceAnalyser
+from monitor.faces.config import FacesConfig, Provider
+from monitor.faces.packs import locate
+from monitor.faces.providers import open_session, resolve
+
+HAS_OPENVINO = importlib.util.find_spec("openvino") is not None
+
+
+def _folder(folder: Path, *names: str) -> FacesConfig:
+    for name in names:
+        (folder / name).write_bytes(name.encode())
+    return FacesConfig(pack="buffalo_l", pack_dir=folder)
+
+
+def test_a_named_pack_without_a_folder_is_refused() -> None:
+    with pytest.raises(PackError, match=r"buffalo_l needs faces\.pack_dir"):
+        locate(FacesConfig(pack="buffalo_l"))
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PackError, match=r"nowhere of pack buffalo_l cannot be read: No such file"):
+        locate(FacesConfig(pack="buffalo_l", pack_dir=tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("names", "role"),
+    [
+        ((), "detector"),
+        (("w600k_r50.onnx",), "detector"),
+        (("det_10g.onnx",), "recogniser"),
+        (("det_10g.onnx", "genderage.onnx", "1k3d68.onnx"), "recogniser"),
+        (("det_10g.onnx", "scrfd_2.5g.onnx", "w600k_r50.onnx"), "detector"),
+    ],
+)
+def test_a_missing_or_ambiguous_network_is_named(tmp_path: Path, names: tuple[str, ...], role: str) -> None:
+    with pytest.raises(PackError, match=f"exactly one {role}") as caught:
+        locate(_folder(tmp_path, *names))
+    assert all(name in str(caught.value) for name in names)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("det_10g.onnx", "w600k_r50.onnx"),
+        ("scrfd_10g_bnkps.onnx", "glintr100.onnx"),
+        ("det_500m.onnx", "w600k_mbf.onnx"),
+    ],
+)
+def test_insightfaces_packs_are_found_by_their_file_names(tmp_path: Path, names: tuple[str, str]) -> None:
+    others = "genderage.onnx", "1k3d68.onnx", "2d106det.onnx"
+    files = locate(_folder(tmp_path, *names, *others))
+    assert (files.detector.name, files.recogniser.name) == names
+
+
+def test_the_digest_of_a_folder_follows_the_two_files_that_are_loaded(tmp_path: Path) -> None:
+    config = _folder(tmp_path, "det_10g.onnx", "w600k_r50.onnx")
+    before = locate(config).digest
+    (tmp_path / "genderage.onnx").write_bytes(b"not loaded")
+    assert locate(config).digest == before
+    (tmp_path / "w600k_r50.onnx").write_bytes(b"another")
+    assert locate(config).digest != before
+
+
+def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PackError, match=r"cannot run .*det_10g\.onnx"):
+        analysers.load(_folder(tmp_path, "det_10g.onnx", "w600k_r50.onnx"))
+
+
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_a_gpu_that_was_asked_for_and_is_not_there_is_an_error(
+    faces_config: FacesConfig, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(PackError, match=rf"faces\.provider {provider} is not there.*install onnxruntime-gpu"):
+        analysers.load(faces_config.model_copy(update={"provider": provider}))
+
+
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this ONNX Runtime has CUDA"
+)
+def test_a_gpu_library_that_does_not_start_is_an_error_and_never_the_cpu(faces_config: FacesConfig) -> None:
+    """ONNX Runtime warns and goes on without a provider that it does not have."""
+    path = locate(faces_config).detector
+    with pytest.warns(UserWarning, match="CUDAExecutionProvider"), pytest.raises(PackError, match="did not start"):
+        open_session(path, "cuda")
+
+
+@pytest.mark.skipif(HAS_OPENVINO, reason="openvino is installed")
+def test_openvino_that_was_asked_for_and_is_not_there_is_an_error(faces_config: FacesConfig) -> None:
+    with pytest.raises(PackError, match=r"openvino is not there: install the package openvino"):
+        analysers.load(faces_config.model_copy(update={"provider": "openvino"}))
+
+
+def test_auto_is_the_cpu_where_there_is_no_gpu(faces_config: FacesConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    assert resolve("auto", locate(faces_config).detector) == "cpu"
+
+
+def test_auto_is_cuda_where_it_starts_else_the_cpu_with_a_warning(
+    faces_config: FacesConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    probe = locate(faces_config).detector
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(providers, "open_session", lambda path, provider: object())
+    assert resolve("auto", probe) == "cuda"
+
+    def broken(path: Path, provider: Provider) -> object:
+        raise PackError("no cuDNN")
+
+    monkeypatch.setattr(providers, "open_session", broken)
+    assert resolve("auto", probe) == "cpu"
+    assert "no cuDNN" in caplog.text
+
+
+@pytest.mark.skipif(not HAS_OPENVINO, reason="the package openvino is not installed")
+def test_openvino_gives_the_same_faces_as_onnx_runtime(
+    analyser: FaceAnalyser, faces_config: FacesConfig, portraits: dict[str, np.ndarray]
+) -> None:
+    other = analysers.load(faces_config.model_copy(update={"provider": "openvino"}))
+    assert other.info.provider == "openvino"
+    assert other.info.digest == analyser.info.digest
+    for picture in portraits.values():
+        (theirs,), (ours,) = other.faces(picture), analyser.faces(picture)
+        assert theirs.embedding is not None
+        assert ours.embedding is not None
+        assert theirs.embedding @ ours.embedding >= 0.9999
+        assert theirs.box.overlap(ours.box) > 0.99

@@ -1,0 +1,97 @@
+"""A real RTMP server (nginx with its rtmp module) and a real publisher (ffmpeg)."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_MODULE = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")
+
+
+def missing_programs() -> str:
+    """What is not installed, as a reason to skip a test; empty if all is there."""
+    missing = [name for name in ("nginx", "ffmpeg") if shutil.which(name) is None and not _sbin(name)]
+    if not _MODULE.exists():
+        missing.append("libnginx-mod-rtmp")
+    return f"not installed: {', '.join(missing)}" if missing else ""
+
+
+def _sbin(name: str) -> str | None:
+    path = Path("/usr/sbin") / name
+    return str(path) if path.exists() else None
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True, slots=True)
+class RtmpServer:
+    """A running nginx-rtmp."""
+
+    port: int
+
+    def url(self, key: str) -> str:
+        """The address of the room ``key``."""
+        return f"rtmp://127.0.0.1:{self.port}/live/{key}"
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def nginx_rtmp(folder: Path) -> Iterator[RtmpServer]:
+    """nginx-rtmp on a free port, with its files in ``folder``."""
+    port = free_port()
+    (folder / "nginx.conf").write_text(
+        f"""load_module {_MODULE};
+daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/error.log;
+events {{ worker_connections 128; }}
+rtmp {{ server {{ listen 127.0.0.1:{port}; chunk_size 4096;
+  application live {{ live on; idle_streams off; drop_idle_publisher 5s; }} }} }}
+"""
+    )
+    command = [shutil.which("nginx") or "/usr/sbin/nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _await_port(process, port)
+        yield RtmpServer(port)
+    finally:
+        _stop(process)
+
+
+def _await_port(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise RuntimeError("nginx did not come up")
+
+
+@contextmanager
+def publisher(clip: Path, url: str, *, loop: bool = True) -> Iterator[subprocess.Popen[bytes]]:
+    """ffmpeg publishes ``clip`` to ``url`` in real time, without encoding it again."""
+    repeat = ["-stream_loop", "-1"] if loop else []
+    command = ["ffmpeg", "-v", "error", "-re", *repeat, "-i", str(clip), "-c", "copy", "-f", "flv", url]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        _stop(process)

@@ -1,0 +1,68 @@
+"""Evidence is served under its four names only."""
+
+from __future__ import annotations
+
+import pytest
+from support.site import make_incident
+
+NAMES = ("frame.jpg", "crop.jpg", "reference.jpg", "manifest.json")
+
+
+@pytest.fixture
+def incident(site):
+    incident = make_incident()
+    folder = site.evidence_folder / incident.id
+    folder.mkdir(parents=True)
+    for name in (*NAMES, "embedding.npy"):
+        (folder / name).write_text(f"content of {name}")
+    (site.evidence_folder / "secret.json").write_text("outside")
+    (site.evidence_folder.parent / "frame.jpg").write_text("outside")
+    return incident
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_the_four_files_are_served_with_their_type(browser, site, incident, name):
+    response, text = await browser.get(site, f"/evidence/{incident.id}/{name}")
+    assert response.status == 200
+    assert text == f"content of {name}"
+    assert response.content_type == ("application/json" if name.endswith("json") else "image/jpeg")
+
+
+async def test_the_manifest_is_a_download(browser, site, incident):
+    response, _ = await browser.get(site, f"/evidence/{incident.id}/manifest.json")
+    assert response.headers["Content-Disposition"] == f'attachment; filename="manifest-{incident.id}.json"'
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/evidence/{id}/embedding.npy",
+        "/evidence/{id}/",
+        "/evidence/{id}",
+        "/evidence/{id}/frame.jpg/",
+        "/evidence/{id}/FRAME.JPG",
+        "/evidence/{id}/frame.jpg%00",
+        "/evidence/{id}/../secret.json",
+        "/evidence/{id}/..%2fsecret.json",
+        "/evidence/{id}/%2e%2e%2fsecret.json",
+        "/evidence/{id}%2f..%2f../frame.jpg",
+        "/evidence/../frame.jpg",
+        "/evidence/%2e%2e/frame.jpg",
+        "/evidence/..%2f/frame.jpg",
+        "/evidence/%2fetc/frame.jpg",
+        "/evidence/./secret.json",
+        "/evidence//secret.json",
+        "/evidence/{lower}/frame.jpg",
+        "/evidence/{id}%0a/frame.jpg",
+        "/evidence/01ARZ3NDEKTSV4RRFFQ69G5FAV/frame.jpg",
+        "/static/../templates/index.html",
+        "/static/%2e%2e/templates/index.html",
+        "/static/..%2f..%2fapp.py",
+        "/static/",
+    ],
+)
+async def test_nothing_else_can_be_reached(browser, site, incident, path):
+    response, text = await browser.get(site, path.format(id=incident.id, lower=incident.id.lower()))
+    assert response.status in (403, 404)
+    assert "outside" not in text
+    assert "content of" not in text
