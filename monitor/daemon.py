@@ -82,7 +82,7 @@ async def running_daemon(
         server = WebServer(config.web)
         stack.push_async_callback(server.aclose)
         server.bind()
-        database = Database(config.database_url)
+        database = Database(config.storage.url)
         stack.push_async_callback(database.aclose)
         await database.open()
         pool = VisionPool(config.faces, FacesMetrics(registry))

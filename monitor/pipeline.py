@@ -11,7 +11,7 @@ from typing import Protocol
 from monitor.clock import Clock
 from monitor.errors import EvidenceError, FrameLost, StorageError
 from monitor.faces.face import PackInfo, PictureFaces
-from monitor.gallery.gallery import GallerySnapshot
+from monitor.gallery.snapshot import GallerySnapshot
 from monitor.gallery.identity import Identity, Match
 from monitor.incidents.incident import Decision, Incident
 from monitor.sightings.config import SightingsConfig

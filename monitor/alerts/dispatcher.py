@@ -38,9 +38,7 @@ class _Lane:
 class Dispatcher:
     """One task per receiver, so that a slow one holds back nobody else."""
 
-    def __init__(
-        self, outbox: Outbox, receivers: Sequence[Receiver], clock: Clock, metrics: AlertsMetrics
-    ) -> None:
+    def __init__(self, outbox: Outbox, receivers: Sequence[Receiver], clock: Clock, metrics: AlertsMetrics) -> None:
         self._outbox = outbox
         self._clock = clock
         self._metrics = metrics

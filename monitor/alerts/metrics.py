@@ -23,9 +23,7 @@ class AlertsMetrics:
             ("receiver", "kind"),
             registry=registry,
         )
-        self.pending = Gauge(
-            "monitor_alerts_pending", "Alerts not delivered yet.", ("receiver",), registry=registry
-        )
+        self.pending = Gauge("monitor_alerts_pending", "Alerts not delivered yet.", ("receiver",), registry=registry)
         self.disabled = Gauge(
             "monitor_alert_receiver_disabled",
             "1 while a receiver that answered 410 Gone is left alone, until the next start.",

@@ -91,11 +91,11 @@ def _part_checks(config: MonitorConfig) -> Iterator[Check]:
 
 def _print_table(checks: Sequence[Check]) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
     colours = {"ok": "green", "warn": "yellow", "fail": "bold red"}
-    table = Table("check", "status", "found", "what to do", show_lines=False)
+    table = Table(*(Column(title, overflow="fold") for title in ("check", "status", "found", "what to do")))
     for check in checks:
         # Text, not markup: a path or a title may hold square brackets.
         status = Text(check.status, style=colours[check.status])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -29,7 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     lines = {
         "list": "show who is protected, by which photos, and who may show them",
         "sync": "enrol the photos into the database now; a running daemon does so by itself",
-        "check": "judge every photo without writing anything; exit code 2 if one is refused",
+        "check": "judge every photo without writing to the database; exit code 2 if anything is refused",
     }
     for name, line in lines.items():
         action = actions.add_parser(name, help=line, description=line[0].upper() + line[1:] + ".")
@@ -42,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
     from monitor.config import load_config
 
     config = load_config(args.config, os.environ)
+    # What the gallery would log is what this command prints.
+    logging.getLogger("monitor.gallery").addHandler(logging.NullHandler())
     with _progress_bar(args.json) as progress:
         snapshot = asyncio.run(_synchronise(config, args.action, progress))
     if args.json:
@@ -162,24 +165,25 @@ def _permission_text(permission: Permission) -> str:
     if permission.valid_until:
         text += f", until {permission.valid_until}"
     if permission.max_concurrent_rooms:
-        text += f", at most {permission.max_concurrent_rooms} rooms"
+        text += f", rooms at once: {permission.max_concurrent_rooms}"
     return text + (", suspended" if permission.suspended else "")
 
 
 def _print(snapshot: GallerySnapshot) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table("identity", "names", "accepted photos", "may be shown by", show_lines=True)
+    # Folded, not cut: a file name without its end names no file.
+    columns = [Column(title, overflow="fold") for title in ("identity", "names", "accepted photos", "may be shown by")]
+    table = Table(*columns, show_lines=True)
     for identity in snapshot.identities.values():
         accepted = [reference.photo for reference in snapshot.references if reference.identity_id == identity.id]
         names = "\n".join(f"{name} ({language})" for language, name in identity.names.items())
         permissions = "\n".join(map(_permission_text, identity.permissions)) or "nobody"
         table.add_row(Text(identity.id), Text(names), Text("\n".join(accepted) or "none"), Text(permissions))
-    console = Console()
-    console.print(table)
+    Console().print(table)
     for photo in snapshot.refused:
-        console.print(Text(f"refused: {photo.identity_id}/{photo.photo}: {photo.reason}: {photo.detail}"))
+        print(f"refused: {photo.identity_id}/{photo.photo}: {photo.reason}: {photo.detail}")
     for error in snapshot.errors:
-        console.print(Text(f"error: {error}"))
+        print(f"error: {error}")

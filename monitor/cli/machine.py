@@ -7,7 +7,6 @@ import errno
 import http.client
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 from monitor.cli.check import Check, fail, ok, warn
+from monitor.errors import ConfigError
 from monitor.web.config import WebConfig
 
 LEAST_PYTHON = (3, 11)
@@ -185,19 +185,16 @@ def free_bytes(folder: Path) -> int:
 
 def check_port(web: WebConfig) -> Check:
     """Whether the pages' port is free, or held by a monitor that runs already."""
-    from monitor.web.server import listen_error
+    from monitor.web.server import listening_socket
 
     place = f"{web.host} port {web.port}"
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(web.host, web.port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except (OSError, UnicodeError) as err:
-        if isinstance(err, OSError) and err.errno == errno.EADDRINUSE and _is_ours(web):
+        listening_socket(web).close()
+    except ConfigError as err:
+        if isinstance(err.__cause__, OSError) and err.__cause__.errno == errno.EADDRINUSE and _is_ours(web):
             return ok("port", f"{place} is used by a monitor that runs already")
-        problem, _, remedy = str(listen_error(web, err)).partition("; ")
-        return fail("port", problem, remedy or "set web.host and web.port to an address of this machine")
+        problem, _, remedy = str(err).partition("; ")
+        return fail("port", problem, remedy)
     return ok("port", f"{place} is free")
 
 

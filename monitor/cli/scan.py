@@ -7,41 +7,241 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from monitor.cli.options import DEFAULT_CONFIG, add_json_option
 
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from monitor.cli.scanner import Judge, Scanner
+    from monitor.config import MonitorConfig
+    from monitor.errors import GalleryError
+    from monitor.gallery.identity import RefusedPhoto
+    from monitor.gallery.snapshot import GallerySnapshot
+    from monitor.streams.sources import Reach
+    from monitor.streams.packet import EncodedFrame
+
 EXIT_UNREADABLE = 2
+
+_IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
+_VIDEOS = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".flv", ".ts", ".m2ts", ".avi", ".mpg", ".mpeg", ".3gp"})
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the command."""
     parser = subparsers.add_parser("scan", help="look for protected people", description=__doc__)
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="video file, image, folder or address")
     parser.add_argument("--gallery", type=Path, metavar="DIR", help="folder of identities (default: gallery.folder)")
-    parser.add_argument("--platform", metavar="P", help="with --account: say what the permissions of it allow")
-    parser.add_argument("--account", metavar="A")
+    parser.add_argument("--platform", metavar="P", help="with --account: judge by the permissions of that account")
+    parser.add_argument("--account", metavar="A", help="with --platform")
     parser.add_argument(
         "--interval", type=_seconds, default=0.5, metavar="S", help="seconds between looked-at pictures (default: 0.5)"
     )
     parser.add_argument(
-        "--seconds", type=_seconds, default=60.0, metavar="S", help="how long an address is watched (default: 60)"
+        "--seconds", type=_seconds, default=60.0, metavar="S", help="how long an address is read (default: 60)"
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help=f"settings file (default: {DEFAULT_CONFIG}, if any)")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help=f"settings file (default: {DEFAULT_CONFIG} if it is there)"
+    )
     add_json_option(parser)
     parser.set_defaults(parser=parser)
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
     if not 0.1 <= value <= 86_400:
-        raise argparse.ArgumentTypeError(f"{text}: must be 0.1 to 86400 seconds")
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed: 0.1 to 86400 seconds")
     return value
 
 
 def run(args: argparse.Namespace) -> int:
+    """Scan every input; 2 if one could not be read."""
+    from monitor.config import load_config
+
     if (args.platform is None) != (args.account is None):
         args.parser.error("--platform and --account go together")
-    return asyncio.run(_scan(args))
+    path = args.config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
+    config = load_config(path, os.environ)
+    return asyncio.run(_scan(args, config))
+
+
+def expand(inputs: Sequence[str]) -> list[str]:
+    """The inputs in order, a folder replaced by the images and videos in and below it, sorted."""
+    expanded: list[str] = []
+    for name in inputs:
+        path = Path(name)
+        if "://" not in name and path.is_dir():
+            files = sorted(file for file in path.rglob("*") if file.suffix.lower() in _IMAGES | _VIDEOS)
+            expanded += [str(file) for file in files if file.is_file()] or [name]
+        else:
+            expanded.append(name)
+    return expanded
+
+
+async def _scan(args: argparse.Namespace, config: MonitorConfig) -> int:
+    inputs = expand(args.inputs)
+    failed = False
+    with _progress() as progress:
+        async with _scanner(args, config, progress) as scanner:
+            total = progress.add_task("scanning", total=len(inputs))
+            for name in inputs:
+                progress.update(total, description=Path(name).name if "://" not in name else "address")
+                row = await _row(scanner, name, args, config)
+                failed = failed or "error" in row
+                _say(json.dumps(row, ensure_ascii=False) if args.json else _in_words(row), progress)
+                progress.advance(total)
+    return EXIT_UNREADABLE if failed else 0
+
+
+def _say(text: str, progress: Progress) -> None:
+    """One result on stdout; above the bar where both share a terminal."""
+    if sys.stdout.isatty() and not progress.disable:
+        progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+    else:
+        print(text, flush=True)
+
+
+async def _row(scanner: Scanner, name: str, args: argparse.Namespace, config: MonitorConfig) -> dict[str, Any]:
+    from monitor.errors import MonitorError
+    from monitor.redact import redact_text
+
+    path = Path(name)
+    try:
+        if "://" not in name and path.is_dir():
+            raise MonitorError("the folder holds no image or video")
+        if "://" not in name and path.suffix.lower() in _IMAGES:
+            result = await scanner.image(path)
+        else:
+            async with aclosing(_frames(name, args, config)) as frames:
+                result = await scanner.video(frames)
+    except MonitorError as err:
+        return {"input": name, "error": redact_text(str(err))}
+    return {"input": name, **result.to_dict()}
+
+
+async def _frames(name: str, args: argparse.Namespace, config: MonitorConfig) -> AsyncGenerator[EncodedFrame, None]:
+    """Pictures of a file to its end, or of an address for ``--seconds``."""
+    from monitor.streams.gop import iter_file, iter_source
+    from monitor.streams.sources import choose
+
+    if "://" not in name:
+        iterator = iter_file(Path(name), args.interval)
+        while (frame := await asyncio.to_thread(next, iterator, None)) is not None:
+            yield frame
+        return
+    deadline = asyncio.get_running_loop().time() + args.seconds
+    async with _reach(config) as reach:
+        source = choose(name, reach, paced=False)
+        async with aclosing(iter_source(source, args.interval)) as live:
+            while (left := deadline - asyncio.get_running_loop().time()) > 0:
+                try:
+                    yield await asyncio.wait_for(anext(live), left)
+                except (StopAsyncIteration, TimeoutError):
+                    return
+
+
+@asynccontextmanager
+async def _reach(config: MonitorConfig) -> AsyncGenerator[Reach, None]:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from monitor.clock import SystemClock
+    from monitor.streams.guard import AddressGuard
+    from monitor.streams.http import GuardedHttp
+    from monitor.streams.sources import Reach
+
+    guard = AddressGuard(config.network)
+    with ThreadPoolExecutor(1, "demux") as demuxers:
+        async with GuardedHttp(guard, open_timeout_s=config.streams.open_timeout_s) as http:
+            yield Reach(guard=guard, http=http, demuxers=demuxers, config=config.streams, clock=SystemClock())
+
+
+@asynccontextmanager
+async def _scanner(args: argparse.Namespace, config: MonitorConfig, progress: Progress) -> AsyncGenerator[Scanner, None]:
+    """The pool and the gallery, ready; embeddings that the daemon has stored are used, none is written."""
+    from prometheus_client import CollectorRegistry
+
+    from monitor.cli.reference_cache import stored_references
+    from monitor.cli.scanner import Scanner
+    from monitor.clock import SystemClock
+    from monitor.errors import GalleryError
+    from monitor.faces.metrics import FacesMetrics
+    from monitor.faces.pool import VisionPool
+    from monitor.gallery.gallery import Gallery
+    from monitor.gallery.metrics import GalleryMetrics
+
+    folder = args.gallery or config.gallery.folder
+    registry = CollectorRegistry()
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(stored_references(config))
+        pool = VisionPool(config.faces, FacesMetrics(registry))
+        stack.push_async_callback(pool.aclose)
+        await pool.start()
+        gallery = Gallery(folder, pool, store, config.gallery, SystemClock(), GalleryMetrics(registry))
+        enrolling = progress.add_task("enrolling", total=None)
+        snapshot = await gallery.sync(
+            lambda done, count, photo: progress.update(enrolling, total=count, completed=done, description=photo)
+        )
+        progress.remove_task(enrolling)
+        for problem in (*snapshot.errors, *snapshot.refused):
+            print(f"monitor: gallery: {_problem(problem)}", file=sys.stderr)
+        if not snapshot.references:
+            raise GalleryError(f"{folder}: no identity with an accepted photo; there is nobody to look for")
+        yield Scanner(pool, snapshot, config.sightings, _judge(args, snapshot))
+
+
+def _problem(problem: GalleryError | RefusedPhoto) -> str:
+    if isinstance(problem, Exception):
+        return str(problem)
+    return f"{problem.identity_id}/{problem.photo} refused: {problem.reason}: {problem.detail}"
+
+
+def _judge(args: argparse.Namespace, snapshot: GallerySnapshot) -> Judge | None:
+    """With an account: what its permissions say of a live room of it, now."""
+    if args.account is None:
+        return None
+    from datetime import UTC, datetime
+
+    from monitor.incidents.rules import decide
+    from monitor.streams.stream import Stream
+
+    stream = Stream(id="scan", url="", platform=args.platform, account=args.account, room="scan")
+
+    def judge(identity_id: str) -> str:
+        permissions = snapshot.identities[identity_id].permissions
+        decision, _ = decide(permissions, stream=stream, now=datetime.now(UTC), rooms_now=("scan",))
+        return decision
+
+    return judge
+
+
+def _progress() -> Progress:
+    """A bar on a terminal's stderr; nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:.40}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True, redirect_stdout=False)
+
+
+def _in_words(row: dict[str, Any]) -> str:
+    if "error" in row:
+        return f"{row['input']}: cannot be scanned: {row['error']}"
+    head = f"{row['input']}: {row['seconds']:.1f} s, {row['frames']} pictures, {row['faces']} faces"
+    if not row["sightings"]:
+        return f"{head}: nobody protected"
+    return "\n".join(
+        [head]
+        + [
+            f"  {found['identity']}  similarity {found['similarity']:.2f}  margin {found['margin']:.2f}  "
+            f"{found['first_seen']:.1f}-{found['last_seen']:.1f} s  {found['frames']} pictures  "
+            f"face {found['face_height_px']:.0f} px  {found['verdict']}"
+            for found in row["sightings"]
+        ]
+    )

@@ -11,7 +11,7 @@ _CLOSE_S = 1.0
 
 
 class LoopbackServer:
-    """Answers GET requests on 127.0.0.1 only; the port is chosen by the system."""
+    """Answers requests on 127.0.0.1 only; the port is chosen by the system."""
 
     def __init__(self) -> None:
         self._app = web.Application()
@@ -26,6 +26,10 @@ class LoopbackServer:
     def add_get(self, path: str, answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> None:
         """Answer GET requests for ``path``; before the start only."""
         self._app.router.add_get(path, answer)
+
+    def add_post(self, path: str, answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> None:
+        """Answer POST requests for ``path``; before the start only."""
+        self._app.router.add_post(path, answer)
 
     async def start(self) -> None:
         """Listen; returns once requests are answered."""

@@ -64,30 +64,39 @@ class EvidenceRecorder:
         present = await asyncio.to_thread(_manifest_digest, folder)
         if present is not None:
             return present
-        best = sighting.best
-        label = f"{identity.name} {best.match.best.similarity:.2f}"
-        try:
-            pictures = await self._renderer.render(best.frame, best.pts, best.box, label)
-        except FrameLost as err:
-            raise EvidenceError(f"evidence of incident {incident.id}: the picture was not drawn: {err}") from err
-        files = {
-            FRAME: pictures.frame_jpeg,
-            CROP: pictures.crop_jpeg,
-            REFERENCE: best.match.best.reference.crop_jpeg,
-        }
+        files = await self._pictures(incident, identity, sighting)
         circumstances = Circumstances(
             pack=pack,
             gallery_digest=gallery_digest,
             software_version=self._software_version,
             recorded_at=self._clock.utc(),
         )
-        manifest = manifest_bytes(
-            incident, stream=stream, identity=identity, sighting=sighting, files=files, circumstances=circumstances
+        manifest = await asyncio.to_thread(
+            manifest_bytes,
+            incident,
+            stream=stream,
+            identity=identity,
+            sighting=sighting,
+            files=files,
+            circumstances=circumstances,
         )
         async with self._writer:
             digest = await asyncio.to_thread(_write, folder, files | {MANIFEST: manifest})
         log.info("evidence_recorded incident=%s manifest_sha256=%s", incident.id, digest)
         return digest
+
+    async def _pictures(self, incident: Incident, identity: Identity, sighting: Sighting) -> dict[str, bytes]:
+        best = sighting.best
+        label = f"{identity.name} {best.match.best.similarity:.2f}"
+        try:
+            pictures = await self._renderer.render(best.frame, best.pts, best.box, label)
+        except FrameLost as err:
+            raise EvidenceError(f"evidence of incident {incident.id}: the picture was not drawn: {err}") from err
+        return {
+            FRAME: pictures.frame_jpeg,
+            CROP: pictures.crop_jpeg,
+            REFERENCE: best.match.best.reference.crop_jpeg,
+        }
 
 
 def _manifest_digest(folder: Path) -> str | None:

@@ -34,7 +34,6 @@ class FacesMetrics:
         )
         self.worker_exits = Counter(
             "monitor_faces_worker_exits_total",
-            "Worker processes that ended while they were needed, by reason.",
-            ["reason"],
+            "Worker processes that ended while they were needed; each was replaced.",
             registry=registry,
         )

@@ -13,27 +13,30 @@ class GalleryConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     folder: Path = Field(
-        Path("celebrity_gallery"),
+        default=Path("celebrity_gallery"),
         description="Folder with one sub-folder per protected person: identity.yaml and photos beside it.",
     )
     min_face_px: float = Field(
-        80.0, ge=20, le=2000, description="Least height of the face in a photo, in pixels; smaller ones are refused."
+        default=80.0,
+        ge=20,
+        le=2000,
+        description="Least height of the face in a photo, in pixels; smaller ones are refused.",
     )
     min_sharpness: float = Field(
-        30.0,
+        default=30.0,
         ge=0,
         le=10_000,
         description="Least sharpness of the face (variance of the Laplacian of the aligned crop); blurred ones are "
         "refused.",
     )
     max_photo_bytes: int = Field(
-        20_000_000, ge=1024, le=20_000_000, description="Photo files larger than this many bytes are refused."
+        default=20_000_000, ge=1024, le=20_000_000, description="Photo files larger than this many bytes are refused."
     )
     enrolments_at_once: int = Field(
-        4, ge=1, le=64, description="How many photos are read and analysed at the same time during a sync."
+        default=4, ge=1, le=64, description="How many photos are read and analysed at the same time during a sync."
     )
     rescan_s: float = Field(
-        10.0,
+        default=10.0,
         ge=1,
         le=3600,
         description="Seconds between looks at the folder when the file system reports no change; it catches what "

@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 
 from monitor.clock import Clock
-from monitor.errors import MonitorError
+from monitor.errors import GalleryError, MonitorError
 from monitor.gallery.config import GalleryConfig
 from monitor.gallery.enrolment import Enrolment, FaceAnalyser, Progress
 from monitor.gallery.folder import scan_folder
@@ -42,11 +42,20 @@ class Gallery:
         self._enrolment = Enrolment(pool, store, config)
         self._syncing = asyncio.Lock()
         self._snapshot = GallerySnapshot.empty()
+        self._loaded = False
 
     @property
     def snapshot(self) -> GallerySnapshot:
         """The gallery in use; empty before the first sync."""
         return self._snapshot
+
+    async def ready(self) -> None:
+        """Return once the folder was read for the first time.
+
+        :raises GalleryError: it was not yet.
+        """
+        if not self._loaded:
+            raise GalleryError(f"{self._folder}: not read yet; large galleries take minutes the first time")
 
     async def sync(self, progress: Progress | None = None) -> GallerySnapshot:
         """Read what changed in the folder and put the result to use.
@@ -101,6 +110,7 @@ class Gallery:
             old, self._snapshot = self._snapshot, new
             self._metrics.show(new)
             _report(old, new)
+        self._loaded = True
         await self._enrolment.forget_removed()
         return changed
 

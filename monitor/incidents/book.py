@@ -47,9 +47,7 @@ class IncidentBook:
     caller that is cancelled does not interrupt a change that has begun.
     """
 
-    def __init__(
-        self, store: IncidentStore, config: IncidentsConfig, clock: Clock, metrics: IncidentsMetrics
-    ) -> None:
+    def __init__(self, store: IncidentStore, config: IncidentsConfig, clock: Clock, metrics: IncidentsMetrics) -> None:
         self._store = store
         self._config = config
         self._clock = clock
@@ -102,9 +100,7 @@ class IncidentBook:
         await self._to_the_end(self._attach(incident_id, manifest_sha256))
 
     async def _observe(self, stream: Stream, identity: Identity, sighting: Sighting, pack: PackInfo) -> Incident:
-        key = IncidentKey(
-            identity_id=identity.id, platform=stream.platform, account=stream.account, room=stream.room
-        )
+        key = IncidentKey(identity_id=identity.id, platform=stream.platform, account=stream.account, room=stream.room)
         async with self._lock:
             now = self._clock.utc()
             held = self._open.get(key)
@@ -199,11 +195,7 @@ class IncidentBook:
 
     def _rooms(self, key: IncidentKey) -> tuple[str, ...]:
         """Rooms of the key's account that show its identity, the earliest-opened first, the key's own included."""
-        rooms = [
-            incident.key.room
-            for incident in self.open_incidents()
-            if replace(incident.key, room=key.room) == key
-        ]
+        rooms = [incident.key.room for incident in self.open_incidents() if replace(incident.key, room=key.room) == key]
         return tuple(rooms) if key.room in rooms else (*rooms, key.room)
 
     def _count_open(self) -> None:

@@ -11,32 +11,35 @@ class SightingsConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     min_samples: int = Field(
-        3, ge=1, le=12, description="Matching pictures needed, each at least 0.9 s of stream time after the one before."
+        default=3,
+        ge=1,
+        le=12,
+        description="Matching pictures needed, each at least 0.9 s of stream time after the one before.",
     )
     min_seconds: float = Field(
-        2.0, ge=0, le=60, description="Stream time that the matching pictures must span, in seconds."
+        default=2.0, ge=0, le=60, description="Stream time that the matching pictures must span, in seconds."
     )
     evidence_window_s: float = Field(
-        30.0,
+        default=30.0,
         ge=5,
         le=3600,
         description="Matching pictures older than this many seconds of stream time no longer count towards a new "
         "sighting, so that a look-alike cannot gather chance matches for hours.",
     )
     track_lost_after_s: float = Field(
-        8.0,
+        default=8.0,
         ge=1,
         le=600,
         description="A face that was not seen for this many seconds of stream time has left; if it returns it needs "
         "new evidence. Keep it at two sampling intervals or more.",
     )
     burst_samples: int = Field(
-        4,
+        default=4,
         ge=0,
         le=32,
         description="Extra pictures asked for after a first candidate, so that confirmation does not wait for the "
         "sampling interval; 0 switches bursts off.",
     )
     burst_rest_s: float = Field(
-        10.0, ge=1, le=3600, description="Seconds of stream time before the same face may cause another burst."
+        default=10.0, ge=1, le=3600, description="Seconds of stream time before the same face may cause another burst."
     )

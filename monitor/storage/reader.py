@@ -67,9 +67,7 @@ class SqlIncidentReader:
         left_out = ("incident_id", "alert")
         columns = [column for column in outbox.columns if column.name not in left_out]
         query = (
-            select(*columns)
-            .where(outbox.c.incident_id == incident_id)
-            .order_by(outbox.c.sequence, outbox.c.receiver)
+            select(*columns).where(outbox.c.incident_id == incident_id).order_by(outbox.c.sequence, outbox.c.receiver)
         )
 
         async def work(connection: AsyncConnection) -> list[Delivery]:

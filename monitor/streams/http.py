@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -66,7 +67,8 @@ def translated(err: Exception) -> StreamError:
     if isinstance(err, aiohttp.ClientSSLError):
         return StreamError(StreamReason.REFUSED, f"TLS failed: {type(err).__name__}")
     if isinstance(err, aiohttp.ClientConnectorError):
-        return StreamError(StreamReason.REFUSED, str(err.os_error.strerror or "cannot connect"))
+        number = err.os_error.errno
+        return StreamError(StreamReason.REFUSED, os.strerror(number) if number else "cannot connect")
     if isinstance(err, aiohttp.ClientResponseError):
         return StreamError(StreamReason.HTTP_ERROR, "the answer is not HTTP")
     return StreamError(StreamReason.CLOSED_BY_PEER, type(err).__name__)
@@ -146,8 +148,10 @@ class GuardedHttp:
         headers = {"Range": part.header} if part else {}
         if part and max(part.length, part.start) > max_bytes:
             raise StreamError(StreamReason.TOO_LARGE, f"more than {max_bytes} bytes")
+        reason = StreamReason.OPEN_TIMEOUT
         try:
             async with asyncio.timeout(timeout_s), self.open(url, headers) as response:
+                reason = StreamReason.READ_TIMEOUT
                 skip = part.start if part and response.status == 200 else 0
                 wanted = skip + part.length if part else max_bytes
                 body = bytearray()
@@ -157,7 +161,7 @@ class GuardedHttp:
                         break
                 final = str(response.url)
         except TimeoutError as err:
-            raise StreamError(StreamReason.READ_TIMEOUT, f"not complete after {timeout_s:g} s") from err
+            raise StreamError(reason, f"not complete after {timeout_s:g} s") from err
         except (aiohttp.ClientError, OSError) as err:
             raise translated(err) from err
         if part is None and len(body) > max_bytes:

@@ -249,9 +249,10 @@ class HttpSource:
         self._url = url
         self._reach = reach
         self._paced = paced
+        self._finished: tuple[str | None, ...] | None = None
 
     async def run(self, sink: PacketSink) -> None:
-        """Read to the end.
+        """Read to the end; returns at once for a recording that was read before and has not changed.
 
         :raises StreamError: the reason; CLOSED_BY_PEER when a live room is over.
         """
@@ -261,10 +262,14 @@ class HttpSource:
                 raise StreamError(
                     StreamReason.UNSUPPORTED, "an HLS playlist whose path does not end in .m3u8", retryable=False
                 )
+            version = tuple(response.headers.get(name) for name in ("ETag", "Last-Modified", "Content-Length"))
+            if version == self._finished:
+                return
             config = self._reach.config
             source = HttpInput(response.content, asyncio.get_running_loop(), config, paced=self._paced)
             reading = LibavReading(source, self._reach.clock, _FIRST_PROBE_S, config.open_timeout_s)
             await reading.run(sink)
+            self._finished = version
 
 
 # --- Files --------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
+from monitor.alerts.delivery import Delivery
 from monitor.clock import iso_utc
 from monitor.incidents.incident import Incident, TimelineEntry
 from monitor.redact import redact_text
@@ -67,10 +68,14 @@ async def incidents(request: web.Request) -> web.Response:
 
 
 async def incident(request: web.Request) -> web.Response:
-    """One incident with its timeline."""
+    """One incident with its timeline and how its alerts fared."""
     found = await find_incident(request)
-    timeline = await request.app[SITE].incidents.timeline(found.id)
-    return web.json_response({**incident_json(found), "timeline": [entry_json(entry) for entry in timeline]})
+    reader = request.app[SITE].incidents
+    timeline, deliveries = await reader.timeline(found.id), await reader.deliveries(found.id)
+    answer = incident_json(found)
+    answer["timeline"] = [entry_json(entry) for entry in timeline]
+    answer["alerts"] = [delivery_json(delivery) for delivery in deliveries]
+    return web.json_response(answer)
 
 
 async def fetch_page(reader: IncidentReader, query: IncidentQuery) -> tuple[Sequence[Incident], bool]:
@@ -125,7 +130,6 @@ def stream_json(stream: Stream, status: StreamStatus | None) -> dict[str, Any]:
 
 def incident_json(incident: Incident) -> dict[str, Any]:
     """An incident as the API gives it; ``evidence`` is null until it is recorded."""
-    evidence = f"/evidence/{incident.id}"
     return {
         "id": incident.id,
         "state": incident.state,
@@ -156,17 +160,31 @@ def incident_json(incident: Incident) -> dict[str, Any]:
         "sequence": incident.sequence,
         "manifest_sha256": incident.manifest_sha256,
         "page": f"/incidents/{incident.id}",
-        "evidence": {
-            "frame": f"{evidence}/frame.jpg",
-            "crop": f"{evidence}/crop.jpg",
-            "reference": f"{evidence}/reference.jpg",
-            "manifest": f"{evidence}/manifest.json",
-        }
-        if incident.manifest_sha256
-        else None,
+        "evidence": _evidence_json(incident),
     }
+
+
+def _evidence_json(incident: Incident) -> dict[str, str] | None:
+    if incident.manifest_sha256 is None:
+        return None
+    names = {"frame": "frame.jpg", "crop": "crop.jpg", "reference": "reference.jpg", "manifest": "manifest.json"}
+    return {kind: f"/evidence/{incident.id}/{name}" for kind, name in names.items()}
 
 
 def entry_json(entry: TimelineEntry) -> dict[str, Any]:
     """One line of the timeline."""
     return {"at": iso_utc(entry.at), "event": entry.event, "reason": entry.reason, "detail": entry.detail}
+
+
+def delivery_json(delivery: Delivery) -> dict[str, Any]:
+    """How one alert fared with one receiver; ``delivered_at`` and ``given_up_at`` are null while it is tried."""
+    return {
+        "id": delivery.id,
+        "receiver": delivery.receiver,
+        "transition": delivery.transition,
+        "created_at": iso_utc(delivery.created_at),
+        "delivered_at": iso_utc(delivery.delivered_at) if delivery.delivered_at else None,
+        "given_up_at": iso_utc(delivery.dead_at) if delivery.dead_at else None,
+        "failed_attempts": delivery.attempts,
+        "last_error": redact_text(delivery.last_error) if delivery.last_error else None,
+    }

@@ -9,11 +9,12 @@ from monitor.web.evidence_files import evidence
 from monitor.web.guard import add_headers, answer_errors, host_guard, timer
 from monitor.web.metrics import WebMetrics
 from monitor.web.site import SITE, Site
-from monitor.web.templates import STATIC_FOLDER
+from monitor.web.templates import STATIC_FOLDER, load_templates
 
 
 def build_app(site: Site) -> web.Application:
     """The pages, the API, the probes and the metrics. Everything is read only."""
+    load_templates()
     metrics = WebMetrics(site.registry)
     app = web.Application(
         client_max_size=1024, middlewares=[timer(metrics), answer_errors, host_guard(site.config)]

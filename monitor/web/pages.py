@@ -45,12 +45,14 @@ async def incident(request: web.Request) -> web.Response:
     site = request.app[SITE]
     found = await find_incident(request)
     timeline = await site.incidents.timeline(found.id)
+    deliveries = await site.incidents.deliveries(found.id)
     folder = site.evidence_folder / found.id
     manifest = await asyncio.to_thread(read_manifest, folder / "manifest.json", found.manifest_sha256)
     text = render(
         "incident.html",
         incident=found,
         timeline=timeline,
+        deliveries=deliveries,
         manifest=manifest,
         refresh_s=REFRESH_S if found.closed_at is None else None,
         now=site.clock.utc(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
+from monitor.alerts.delivery import Delivery
 from monitor.incidents.incident import Decision, Incident, IncidentState, TimelineEntry
 from monitor.streams.stream import StreamStatus
 
@@ -46,6 +47,12 @@ class IncidentReader(Protocol):
 
     async def timeline(self, incident_id: str) -> Sequence[TimelineEntry]:
         """What happened to an incident, oldest first.
+
+        :raises StorageError: the database cannot be read.
+        """
+
+    async def deliveries(self, incident_id: str) -> Sequence[Delivery]:
+        """How the alerts of an incident fared, oldest first.
 
         :raises StorageError: the database cannot be read.
         """

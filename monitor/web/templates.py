@@ -7,6 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from monitor.clock import iso_utc
+from monitor.redact import redact_text
 from monitor.web.wording import DECISION_SENTENCE, DECISION_TITLE, duration_text, utc_text
 
 _FOLDER = Path(__file__).parent / "templates"
@@ -18,9 +19,16 @@ _environment = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    auto_reload=False,
 )
-_environment.filters.update(utc=utc_text, iso=iso_utc, duration=duration_text)
+_environment.filters.update(utc=utc_text, iso=iso_utc, duration=duration_text, redact=redact_text)
 _environment.globals.update(decision_title=DECISION_TITLE, decision_sentence=DECISION_SENTENCE)
+
+
+def load_templates() -> None:
+    """Read and compile every template, so that no request has to."""
+    for name in _environment.list_templates():
+        _environment.get_template(name)
 
 
 def render(name: str, **values: object) -> str:

@@ -142,9 +142,7 @@ class Post:
         await store.save(incident, timeline=[line], transition=transition)
 
     async def resolve(self, incident: Incident, receivers: Sequence[str] = ("hook",)) -> None:
-        closed = replace(
-            incident, state=IncidentState.CLOSED, closed_at=self.clock.now, sequence=incident.sequence + 1
-        )
+        closed = replace(incident, state=IncidentState.CLOSED, closed_at=self.clock.now, sequence=incident.sequence + 1)
         await self.tell(closed, Transition.RESOLVED, receivers)
 
     def wait(self, seconds: float) -> None:

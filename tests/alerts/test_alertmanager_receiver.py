@@ -135,6 +135,18 @@ async def test_an_opened_violation_fires_with_all_its_words_and_a_resolved_one_i
         await server.firing(0)
 
 
+async def test_a_resolved_violation_is_gone_also_when_the_clocks_differ(
+    post: Post, server: Server, incident: Incident
+) -> None:
+    async with dispatching(post, server):
+        await post.tell(incident, receivers=["am"])
+        await server.firing(1)
+        post.wait(50)
+        await post.resolve(incident, receivers=["am"])
+        await settled(post)
+        assert await server.alerts() == []
+
+
 async def test_an_update_changes_the_words_of_the_same_alert(post: Post, server: Server, incident: Incident) -> None:
     async with dispatching(post, server):
         await post.tell(incident, receivers=["am"])

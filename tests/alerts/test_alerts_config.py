@@ -93,4 +93,5 @@ def test_what_follows_from_a_failure(error: DeliveryError, kind: FailureKind, wa
 
 
 def test_a_refused_message_is_not_tried_again() -> None:
-    assert plan_retry(DeliveryError("no", retryable=False), failures=1, now=START, jitter=1.0).kind is FailureKind.REFUSED
+    plan = plan_retry(DeliveryError("no", retryable=False), failures=1, now=START, jitter=1.0)
+    assert plan.kind is FailureKind.REFUSED

@@ -163,7 +163,7 @@ async def test_a_receiver_that_is_gone_is_left_alone_until_the_next_start_and_it
         await post.resolve(incident)
         post.wait(200)
         await wait_for(
-            lambda: post.metric("monitor_alerts_pending", receiver="hook") == 2, timeout_s=5, what="both rows are pending"
+            lambda: post.metric("monitor_alerts_pending", receiver="hook") == 2, timeout_s=5, what="both rows wait"
         )
         assert post.metric("monitor_alert_receiver_disabled", receiver="hook") == 1
         assert len(hook.receipts) == 1

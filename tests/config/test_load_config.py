@@ -187,7 +187,7 @@ def test_deep_nesting_is_refused_not_a_crash(write, depth):
         ("{type: webhook, name: a, url: 'http://h', secret: [hunter2]}", {}),
         ("{type: webhook, name: a, url: 'http://h', secret: {hunter: hunter2}}", {}),
         ("{type: webhok, name: a, url: 'http://h/hunter2', secret: hunter2}", {}),
-        ("{type: webhook, name: '${S}', url: 'http://h', secret: %s}" % SECRET, {"S": "Hunter2hunter2"}),
+        ("{type: webhook, name: '${S}', url: 'http://h', secret: " + SECRET + "}", {"S": "Hunter2hunter2"}),
     ],
 )
 def test_no_secret_stands_in_a_problem(write, receiver, environ):

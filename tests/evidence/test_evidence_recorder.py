@@ -168,16 +168,14 @@ async def test_a_folder_that_cannot_be_written_is_an_evidence_error_with_a_remed
 ) -> None:
     (tmp_path / "evidence").write_text("a file, no folder")
     recorder = EvidenceRecorder(tmp_path / "evidence", pencil, ManualClock(now=START), "0.1.0")
-    with pytest.raises(EvidenceError, match="give this user the right|check its rights"):
+    with pytest.raises(EvidenceError, match=r"give this user the right|check its rights"):
         await record(recorder)
 
 
-async def test_a_folder_without_its_manifest_is_never_filled_again(
-    recorder: EvidenceRecorder, tmp_path: Path
-) -> None:
+async def test_a_folder_without_its_manifest_is_never_filled_again(recorder: EvidenceRecorder, tmp_path: Path) -> None:
     await record(recorder)
     folder = tmp_path / "evidence" / make_incident().id
     (folder / "manifest.json").unlink()
-    with pytest.raises(EvidenceError, match="no manifest.json: move the folder away"):
+    with pytest.raises(EvidenceError, match=r"no manifest\.json: move the folder away"):
         await record(recorder)
     assert not (folder / "manifest.json").exists()

@@ -66,9 +66,8 @@ def make_clip() -> ClipMaker:
         encoder.pix_fmt = "yuv420p" if codec != "mjpeg" else "yuvj420p"
         encoder.time_base = Fraction(1, 30)
         encoder.framerate = Fraction(30)
-        encoder.bit_rate = 2_000_000
         if codec == "libx264":
-            encoder.options = {"preset": "ultrafast", "g": "600", "bf": str(b_frames), "sc_threshold": "0"}
+            encoder.options = {"preset": "ultrafast", "g": "600", "bf": str(b_frames), "sc_threshold": "0", "qp": "12"}
         packets = []
         for index, picture in enumerate([*pictures, None]):
             shown = None if picture is None else av.VideoFrame.from_ndarray(picture, format="bgr24")

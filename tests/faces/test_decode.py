@@ -22,7 +22,8 @@ def luma_clip(count: int = 40) -> list[Picture]:
 
 
 def shown_index(picture: Picture) -> int:
-    return round((float(picture.mean()) - 20) / 5)
+    """Green alone: the encoder's rounding gives grey a tinge."""
+    return round((float(picture[..., 1].mean()) - 20) / 5)
 
 
 @pytest.mark.parametrize("b_frames", [0, 3])

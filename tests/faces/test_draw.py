@@ -30,7 +30,7 @@ def test_the_label_is_readable_wherever_the_box_is(label: str, box: Box) -> None
     picture = np.full((720, 1280, 3), 60, np.uint8)
     plain, labelled = (_decoded(boxed_jpeg(picture, box, text)).astype(int) for text in ("", label))
     changed = np.abs(labelled - plain).max(axis=2) > 60
-    assert changed.sum() > 1500
+    assert changed.sum() > 1200
 
 
 def test_different_labels_give_different_pictures() -> None:

@@ -80,7 +80,7 @@ def test_a_picture_just_under_the_cap_is_read() -> None:
         (b"just some text\n" * 100, "none of JPEG"),
         (b"%PDF-1.7 not a picture", "none of JPEG"),
         (png_of(64, 64)[:20], "none of JPEG|header is broken"),
-        (png_of(64, 64)[:40] + b"\0" * 200, "broken"),
+        (png_of(64, 64)[:60] + b"\0" * 200, "broken"),
         (b"\xff\xd8\xff\xe0" + b"\0" * 64, "none of JPEG|broken"),
         (b"\0" * (images.MOST_BYTES + 1), "at most 20000000"),
     ],

@@ -151,6 +151,21 @@ async def test_rows_of_another_pack_are_never_used(
     assert second.digest != first.digest
 
 
+async def test_rows_that_do_not_fit_the_pack_are_measured_again_even_if_the_store_hands_them_out(
+    folder: Folder, analyser: PreparedAnalyser, store: MemoryStore, make_gallery: Callable[..., Gallery]
+) -> None:
+    folder.identity("ann", a=b"one", b=b"two")
+    await make_gallery().sync()
+    one, two = store.rows.values()
+    analyser.analysed.clear()
+    odd = [replace(one, pack_digest="d0"), replace(two, embedding=unit(1, 8))]
+    store.rows = {(row.photo_sha256, "d1"): row for row in odd}
+    store.hands_out_everything = True
+    snapshot = await make_gallery(registry=CollectorRegistry()).sync()
+    assert sorted(analyser.analysed) == [b"one", b"two"]
+    assert {(r.pack_digest, len(r.embedding)) for r in snapshot.references} == {("d1", 16)}
+
+
 async def test_removing_a_photo_deletes_its_stored_embedding(
     folder: Folder, store: MemoryStore, gallery: Gallery
 ) -> None:

@@ -5,6 +5,7 @@ import os
 import shutil
 import threading
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from support.gallery import IDENTITY, Folder, PreparedAnalyser, reference, unit
 
 from monitor.errors import GalleryError
 from monitor.gallery.gallery import Gallery
-from monitor.gallery.identity import Consent, Identity
+from monitor.gallery.identity import Consent, Identity, Permission
 from monitor.gallery.snapshot import GallerySnapshot, gallery_digest
+from monitor.streams.stream import BroadcastKind
 
 Until = Callable[[Callable[[], bool], float], Awaitable[float]]
 
@@ -317,3 +319,47 @@ def test_the_digest_depends_on_who_and_which_photos_and_not_on_order() -> None:
     assert digest != gallery_digest({"ann": ann, "bob": bob}, photos[:1])
     assert digest != gallery_digest({"ann": ann}, photos)
     assert len(digest) == 64
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"platform": "other"},
+        {"account": "other"},
+        {"kinds": frozenset({BroadcastKind.LIVE})},
+        {"valid_from": date(2026, 1, 2)},
+        {"valid_until": date(2027, 1, 2)},
+        {"max_concurrent_rooms": 2},
+        {"suspended": True},
+    ],
+)
+def test_the_digest_depends_on_every_part_of_a_permission(changed: dict[str, object]) -> None:
+    permission = Permission(platform="demo", account="ann", kinds=frozenset(BroadcastKind))
+    consent = Consent(basis="contract", date=date(2026, 1, 1), reference="r")
+    ann = Identity(id="ann", names={"en": "Ann"}, consent=consent, permissions=(permission,))
+    other = replace(ann, permissions=(replace(permission, **changed),))
+    assert gallery_digest({"ann": ann}, []) != gallery_digest({"ann": other}, [])
+
+
+async def test_where_the_system_refuses_to_watch_the_folder_is_looked_at_all_the_same(
+    folder: Folder,
+    make_gallery: Callable[..., Gallery],
+    until: Until,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("OS file watch limit reached")
+
+    monkeypatch.setattr("monitor.gallery.watch.awatch", refuse)
+    gallery = make_gallery(rescan_s=1)
+    watch = asyncio.create_task(gallery.watch())
+    try:
+        await until(lambda: "gallery_not_watched" in caplog.text, 1)
+        folder.identity("ann", a=b"ann")
+        await until(lambda: "ann" in gallery.snapshot.identities, EFFECTIVE_S)
+        await until(lambda: not watch.done(), 1)
+    finally:
+        watch.cancel()
+        await asyncio.wait([watch])
+    assert caplog.text.count("gallery_not_watched") == 1

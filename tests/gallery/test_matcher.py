@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import faiss
 import numpy as np
 import pytest
 from support.gallery import reference, unit
@@ -77,6 +78,11 @@ def test_a_probe_of_another_pack_is_refused() -> None:
 def test_a_probe_that_is_not_finite_matches_nobody() -> None:
     probe = np.full((1, 16), np.nan, np.float32)
     assert Matcher([reference("ann", unit(1))]).match_all(probe) == [None]
+
+
+def test_faiss_runs_on_one_thread_and_without_its_slow_range_of_batch_sizes() -> None:
+    assert faiss.omp_get_max_threads() == 1
+    assert faiss.cvar.distance_compute_blas_threshold == 20
 
 
 def test_the_nouns_are_imported_without_loading_faiss_or_a_picture_library() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -50,6 +51,14 @@ def sample(second: float, similarity: float = 0.6, runner_up: float | None = 0.1
 )
 def test_the_verdict_is_the_first_condition_that_the_samples_do_not_meet(samples, verdict) -> None:
     assert assess(samples, CONFIG, PACK) is verdict
+
+
+def test_the_similarity_threshold_and_the_margin_are_enough_exactly() -> None:
+    pack = replace(PACK, similarity_threshold=0.75, margin=0.25)
+    samples = [sample(t, 0.75, 0.5) for t in (0, 1, 2)]
+    assert assess(samples, CONFIG, pack) is EvidenceVerdict.PASSED
+    assert assess(samples, CONFIG, replace(pack, margin=0.26)) is EvidenceVerdict.SMALL_MARGIN
+    assert assess(samples, CONFIG, replace(pack, similarity_threshold=0.76)) is EvidenceVerdict.BELOW_SIMILARITY
 
 
 def test_one_picture_is_enough_where_the_operator_says_so() -> None:

@@ -3,10 +3,13 @@ from __future__ import annotations
 import gc
 import itertools
 import random
+import weakref
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
-from support.rooms import BEGAN, Room, Shown, frame_at
+from support.rooms import BEGAN, Room, Shown, frame_at, look
 from ulid import ULID
 
 from monitor.faces.face import PictureFaces
@@ -112,6 +115,32 @@ def test_a_face_that_moved_across_the_picture_stays_one_track() -> None:
     room = Room()
     ids = {room.show(t, Shown(x=x))[0].track_id for t, x in enumerate([0, 150, 300, 450])}
     assert len(ids) == 1
+
+
+def test_a_face_that_slowly_turns_away_stays_one_track_because_neighbours_in_time_are_compared() -> None:
+    room = Room()
+    front, side = look(1, 1), look(2, 2)
+    ids = set()
+    order = [*range(0, 40, 2), *range(39, 20, -2)]  # forward, then what lies between, backwards
+    for second in order:
+        angle = second / 40 * np.pi / 2
+        turned = np.cos(angle) * front + np.sin(angle) * side
+        face = replace(ANN.face(1), embedding=(turned / np.linalg.norm(turned)).astype(np.float32))
+        picture = PictureFaces(pts=second * 9_000, width=640, height=360, faces=(face,))
+        ids.update(update.track_id for update in room.tracker.observe(frame_at(second / 10), picture, [ANN.match]))
+    assert ids == {1}
+
+
+def test_embeddings_of_faces_in_the_stream_are_forgotten_but_for_the_latest_few() -> None:
+    room, alive = Room(), []
+    for second in range(100):
+        face = STRANGER.face(second)
+        alive.append(weakref.ref(face.embedding))
+        picture = PictureFaces(pts=second * 90_000, width=640, height=360, faces=(face,))
+        room.tracker.observe(frame_at(second), picture, [STRANGER.match])
+    del face, picture
+    gc.collect()
+    assert 0 < sum(embedding() is not None for embedding in alive) <= 8
 
 
 def test_two_faces_make_two_tracks_and_each_its_own_evidence() -> None:

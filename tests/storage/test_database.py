@@ -67,6 +67,17 @@ async def test_a_database_of_a_newer_version_is_refused_and_left_alone(database:
     await opening_fails(database.path, "newer version .*9999.*install that version")
 
 
+async def test_a_migration_that_fails_half_way_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "monitor.db"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE stored_references (somebody_elses TEXT)")
+    connection.close()
+    await opening_fails(path, "already exists")
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("stored_references",)]
+    connection.close()
+
+
 async def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "monitor.db"
     path.write_bytes(b"this is somebody's letter" * 200)
@@ -193,4 +204,5 @@ def test_an_address_that_names_no_sqlite_file_is_refused(url: str) -> None:
 
 def test_both_spellings_of_the_address_are_allowed() -> None:
     assert StorageConfig().url == "sqlite:///data/monitor.db"
-    assert Database(StorageConfig(url="sqlite+aiosqlite:////var/lib/monitor.db").url).path == Path("/var/lib/monitor.db")
+    url = StorageConfig(url="sqlite+aiosqlite:////var/lib/monitor.db").url
+    assert Database(url).path == Path("/var/lib/monitor.db")

@@ -52,7 +52,7 @@ async def test_a_transition_writes_one_row_for_each_receiver_in_the_same_transac
     assert await reader.timeline(incident.id) == [entry(incident)]
     alert = (await outbox.due("hook", START, 10))[0].alert
     assert alert.links.incident == f"https://likeness.example.org/incidents/{incident.id}"
-    assert alert.title == "Spring sale – 春"
+    assert alert.title == "Spring sale, 春"
 
 
 async def test_when_the_outbox_row_cannot_be_written_the_incident_is_not_either(

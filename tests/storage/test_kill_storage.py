@@ -46,7 +46,8 @@ async def test_after_kills_no_incident_is_lost_or_doubled_and_each_transition_ha
     sequences = dict(connection.execute("SELECT id, sequence FROM incidents").fetchall())
     states = connection.execute("SELECT state, count(*) FROM incidents GROUP BY state ORDER BY state").fetchall()
     doubled = connection.execute(
-        "SELECT count(*) FROM incidents WHERE state = 'open' GROUP BY identity_id, platform, account, room HAVING count(*) > 1"
+        "SELECT room FROM incidents WHERE state = 'open' "
+        "GROUP BY identity_id, platform, account, room HAVING count(*) > 1"
     ).fetchall()
     told = defaultdict(list)
     for incident, receiver, sequence in connection.execute(

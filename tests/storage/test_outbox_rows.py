@@ -8,6 +8,7 @@ from datetime import timedelta
 from support.violations import START, make_incident
 
 from monitor.incidents.incident import Incident, IncidentState, TimelineEntry, Transition
+from monitor.storage.database import Database
 from monitor.storage.incidents import SqlIncidentStore
 from monitor.storage.outbox import SqlOutbox
 
@@ -40,9 +41,7 @@ async def test_only_the_oldest_waiting_row_of_an_incident_is_due(store: SqlIncid
     assert await due(outbox, 101, "am") == [("id-1", "opened"), ("id-2", "opened")], "receivers do not wait for another"
 
 
-async def test_a_dead_row_makes_way_and_keeps_its_reason(
-    store: SqlIncidentStore, outbox: SqlOutbox
-) -> None:
+async def test_a_dead_row_makes_way_and_keeps_its_reason(store: SqlIncidentStore, outbox: SqlOutbox) -> None:
     incident = make_incident("id-1")
     await tell(store, incident, Transition.OPENED)
     await tell(store, replace(incident, sequence=2), Transition.RESOLVED, 1)
@@ -70,6 +69,19 @@ async def test_a_clock_that_was_set_back_does_not_hold_alerts_for_hours(
     await outbox.failed(entry.id, next_attempt_at=START + timedelta(hours=1), error="Retry-After")
     assert await due(outbox, 0) == []
     assert len(await due(outbox, -2 * 3600)) == 1
+
+
+async def test_a_violation_that_ended_while_the_receiver_was_not_configured_is_not_in_force(
+    database: Database, store: SqlIncidentStore, outbox: SqlOutbox
+) -> None:
+    await tell(store, make_incident(), Transition.OPENED)
+    for entry in await outbox.due("am", START, 10):
+        await outbox.delivered(entry.id, START)
+    assert len(await outbox.in_force("am")) == 1
+    without = SqlIncidentStore(database, receivers=["hook"], web_base_url="http://x")
+    closed = make_incident(sequence=2, state=IncidentState.CLOSED, closed_at=START)
+    await tell(without, closed, Transition.RESOLVED)
+    assert await outbox.in_force("am") == []
 
 
 async def test_in_force_are_the_last_delivered_rows_of_violations_that_are_open(

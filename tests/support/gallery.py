@@ -92,10 +92,11 @@ class MemoryStore:
     def __init__(self) -> None:
         self.rows: dict[tuple[str, str], StoredReference] = {}
         self.failure: Exception | None = None
+        self.hands_out_everything = False
 
     async def load(self, pack_digest: str) -> Sequence[StoredReference]:
         self._fail()
-        return [row for row in self.rows.values() if row.pack_digest == pack_digest]
+        return [row for row in self.rows.values() if self.hands_out_everything or row.pack_digest == pack_digest]
 
     async def put(self, reference: StoredReference) -> None:
         self._fail()

@@ -13,7 +13,8 @@ from prometheus_client import CollectorRegistry
 from ulid import ULID
 from yarl import URL
 
-from monitor.incidents.incident import Decision, Incident, IncidentKey, IncidentState, TimelineEntry
+from monitor.alerts.delivery import Delivery
+from monitor.incidents.incident import Decision, Incident, IncidentKey, IncidentState, TimelineEntry, Transition
 from monitor.streams.stream import StreamStatus
 from monitor.web.app import build_app
 from monitor.web.server import WebServer
@@ -29,6 +30,7 @@ class Shelf:
 
     incidents: list[Incident] = field(default_factory=list)
     entries: dict[str, list[TimelineEntry]] = field(default_factory=dict)
+    rows: dict[str, list[Delivery]] = field(default_factory=dict)
     failure: Exception | None = None
 
     async def page(
@@ -66,6 +68,9 @@ class Shelf:
 
     async def timeline(self, incident_id: str) -> Sequence[TimelineEntry]:
         return self.entries.get(incident_id, [])
+
+    async def deliveries(self, incident_id: str) -> Sequence[Delivery]:
+        return self.rows.get(incident_id, [])
 
 
 @dataclass
@@ -107,6 +112,22 @@ def make_incident(number: int = 1, **changes: Any) -> Incident:
     return replace(incident, **changes)
 
 
+def make_delivery(**changes: Any) -> Delivery:
+    delivery = Delivery(
+        id="msg_1",
+        receiver="on-call",
+        transition=Transition.OPENED,
+        sequence=1,
+        created_at=NOW,
+        attempts=0,
+        next_attempt_at=NOW,
+        delivered_at=None,
+        dead_at=None,
+        last_error=None,
+    )
+    return replace(delivery, **changes)
+
+
 class Browser:
     """Starts real servers for sites and asks them."""
 
@@ -115,12 +136,17 @@ class Browser:
         self.session = session
 
     async def open(self, site: Site) -> WebServer:
-        return await self._stack.enter_async_context(WebServer(build_app(site), site.config))
+        server = WebServer(site.config)
+        self._stack.push_async_callback(server.aclose)
+        server.bind()
+        await server.serve(build_app(site))
+        return server
 
     async def get(
         self, site: Site, path: str, headers: Mapping[str, str] | None = None
     ) -> tuple[aiohttp.ClientResponse, str]:
         """The answer and its body; ``path`` is sent as it is written, dots and escapes included."""
         server = await self.open(replace(site, registry=CollectorRegistry()))
-        async with self.session.get(URL(f"http://127.0.0.1:{server.port}{path}", encoded=True), headers=headers) as response:
+        url = URL(f"http://127.0.0.1:{server.port}{path}", encoded=True)
+        async with self.session.get(url, headers=headers) as response:
             return response, await response.text()

@@ -34,10 +34,12 @@ def clip_bytes(
     bframes: int = 0,
     width: int = WIDTH,
     height: int = HEIGHT,
+    live: bool = False,
 ) -> bytes:
-    """A clip of H.264 (and AAC) in ``container``; ``gop`` in pictures."""
+    """A clip of H.264 (and AAC) in ``container``; ``gop`` in pictures. A ``live`` FLV does not state its duration."""
     file = io.BytesIO()
-    with av.open(file, "w", format=container) as out:
+    options = {"flvflags": "no_duration_filesize"} if live else {}
+    with av.open(file, "w", format=container, options=options) as out:
         video = _add_video(out, fps, gop, bframes, width, height) if picture_too else None
         audio = out.add_stream("aac", rate=44100, layout="mono") if sound else None
         for index in range(round(seconds * fps)):

@@ -129,7 +129,7 @@ def make_incident(incident_id: str = "01KJV8Q3C0000000000000000A", room: str = "
             state=IncidentState.OPEN,
             decision=Decision.NO_PERMISSION,
             decision_detail="no permission for demo/obama-clone; permitted accounts on demo: obama-official",
-            title="Spring sale – 春",
+            title="Spring sale, 春",
             products=("kettle", "lamp"),
             similarity=0.7123,
             margin=0.6012,

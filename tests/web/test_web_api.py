@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
-import subprocess
+import threading
 from dataclasses import replace
 
 import pytest
 from prometheus_client import Counter
-from support.site import NOW, SECRET_URL, Board, make_incident
+from support.site import NOW, SECRET_URL, Board, make_delivery, make_incident
 
 from monitor.errors import PackError, StorageError
 from monitor.incidents.incident import Decision, IncidentState, TimelineEntry
@@ -48,8 +49,6 @@ async def test_readyz_names_the_part_that_fails_and_why_without_secrets(browser,
 
 
 async def test_readyz_does_not_wait_for_a_probe_that_hangs(browser, site, monkeypatch):
-    import asyncio
-
     monkeypatch.setattr("monitor.web.readiness.PROBE_TIMEOUT_S", 0.05)
     probes = [Probe(name="database", check=asyncio.Event().wait)]
     response, text = await browser.get(replace(site, probes=probes), "/readyz")
@@ -155,6 +154,7 @@ async def test_one_incident_has_its_numbers_its_timeline_and_its_evidence(browse
     shelf.incidents = [incident]
     entry = TimelineEntry(incident_id=incident.id, at=NOW, event="opened", reason="no_permission", detail="none")
     shelf.entries = {incident.id: [entry]}
+    shelf.rows = {incident.id: [make_delivery(attempts=1, last_error=f"no answer from {SECRET_URL}")]}
     response, text = await browser.get(site, f"/api/v1/incidents/{incident.id}")
     answer = json.loads(text)
     assert response.status == 200
@@ -162,6 +162,9 @@ async def test_one_incident_has_its_numbers_its_timeline_and_its_evidence(browse
     assert answer["opened_at"] == "2026-03-04T05:05:07.000Z"
     assert answer["closed_at"] is None
     assert answer["evidence"]["frame"] == f"/evidence/{incident.id}/frame.jpg"
+    (alert,) = answer["alerts"]
+    assert (alert["receiver"], alert["delivered_at"]) == ("on-call", None)
+    assert alert["last_error"] == "no answer from rtmp://live.example.org/***"
     assert answer["timeline"] == [
         {"at": "2026-03-04T05:06:07.000Z", "event": "opened", "reason": "no_permission", "detail": "none"}
     ]
@@ -213,13 +216,13 @@ async def test_metrics_are_valid_for_prometheus_and_count_requests_by_route(brow
     assert "monitor_test_total 1.0" in text
     if shutil.which("promtool") is None:
         pytest.skip("promtool is not installed (Debian package prometheus): the output's form was not checked")
-    checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
-    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+    pipe = asyncio.subprocess.PIPE
+    check = await asyncio.create_subprocess_exec("promtool", "check", "metrics", stdin=pipe, stdout=pipe, stderr=pipe)
+    said = await check.communicate(text.encode())
+    assert (check.returncode, *said) == (0, b"", b"")
 
 
 async def test_metrics_are_rendered_off_the_loop(browser, site):
-    import threading
-
     class Nosy:
         """A collector that notes the thread it is asked in."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 
@@ -12,7 +13,9 @@ from monitor.web.config import WebConfig
 from monitor.web.guard import host_is_allowed
 
 
-@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/metrics", "/api/v1/streams", "/nope", "/static/style.css"])
+@pytest.mark.parametrize(
+    "path", ["/", "/healthz", "/readyz", "/metrics", "/api/v1/streams", "/no", "/static/icon.svg"]
+)
 async def test_every_answer_carries_the_security_headers(browser, site, path):
     response, _ = await browser.get(site, path)
     assert response.headers["Content-Security-Policy"].startswith("default-src 'self';")
@@ -70,3 +73,18 @@ async def test_the_bad_parameter_of_a_page_is_escaped_in_its_error(browser, site
     assert response.status == 400
     assert "<script>" not in text
     assert "violations, permitted, all" in text
+
+
+@pytest.mark.parametrize(
+    "said", [b"\x16\x03\x01\x02\x00\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET / HTTP/1.0\r\n\r\n"]
+)
+async def test_what_is_no_proper_request_is_refused_without_insides(browser, site, said):
+    server = await browser.open(site)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(said)
+    answer = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    await writer.wait_closed()
+    assert answer.split()[1] in (b"400", b"421")
+    assert b"Traceback" not in answer
+    assert b".py" not in answer

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from support.site import NOW, make_incident
+from support.site import NOW, SECRET_URL, make_delivery, make_incident
 
 from monitor.incidents.incident import Decision, IncidentState, TimelineEntry
 from monitor.web.readiness import Watch
@@ -34,7 +34,7 @@ async def test_an_incident_is_told_in_full(browser, site, shelf):
         "No permission lets this account show this person.",
         "obama has permissions for demo/obama-official, none for douyin/shop-88",
         "0.71",
-        "counts from 0.36; 0.52 ahead of the next person",
+        "threshold 0.36; 0.52 ahead of the next enrolled person",
         "5 of 6 pictures matched over 8.4 s",
         "shop-88",
         "douyin",
@@ -134,6 +134,38 @@ async def test_the_page_of_an_incident_shows_pictures_samples_timeline_and_the_m
     for name in ("frame.jpg", "crop.jpg", "reference.jpg", "manifest.json"):
         assert f'="/evidence/{incident.id}/{name}"' in page
     assert "The manifest is the one that was recorded." in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "on its way"),
+        ({"delivered_at": NOW}, "delivered <time"),
+        ({"delivered_at": NOW, "attempts": 2}, "after 2 failed attempts"),
+        ({"attempts": 1, "last_error": f"500 from {SECRET_URL}"}, "not delivered yet"),
+        ({"attempts": 9, "dead_at": NOW, "last_error": f"410 from {SECRET_URL}"}, "given up"),
+    ],
+)
+async def test_the_page_says_how_each_alert_fared_without_the_receivers_address(browser, site, shelf, changes, words):
+    shelf.incidents = [make_incident()]
+    shelf.rows = {shelf.incidents[0].id: [make_delivery(**changes)]}
+    _, page = await browser.get(site, f"/incidents/{shelf.incidents[0].id}")
+    assert "on-call" in page
+    assert words in plain(page)
+    assert "very-secret-key" not in page
+
+
+async def test_a_violation_that_nobody_was_alerted_of_says_so(browser, site, shelf):
+    shelf.incidents = [make_incident(1), make_incident(2, decision=Decision.PERMITTED)]
+    pages = [(await browser.get(site, f"/incidents/{incident.id}"))[1] for incident in shelf.incidents]
+    assert "Nobody was alerted" in pages[0]
+    assert "A permitted likeness alerts nobody" in pages[1]
+
+
+async def test_with_nobody_else_enrolled_no_margin_is_claimed(browser, site, shelf):
+    shelf.incidents = [make_incident(margin=0.713)]
+    _, page = await browser.get(site, "/")
+    assert "no other enrolled person comes near" in page
 
 
 async def test_an_altered_manifest_is_called_altered(browser, site, shelf):

@@ -19,6 +19,11 @@ FIRING_FOR = timedelta(minutes=4)
 """An alert that is not refreshed ends by itself: a monitor that died does not page for ever."""
 
 
+CLOCKS_DIFFER = timedelta(minutes=1)
+"""How far this machine's clock may be ahead of Alertmanager's: an end that lies in its future does not resolve there,
+and the earlier, later end keeps the alert firing."""
+
+
 class AlertmanagerReceiver:
     """Keeps each violation firing while it is in force, and ends it when it is resolved."""
 
@@ -47,7 +52,9 @@ def alert_body(alert: Alert, labels: dict[str, str], now: datetime) -> dict[str,
     The labels are the same over an incident's life, for they are what Alertmanager knows an alert by; what changes,
     the violation included, stands in the annotations.
     """
+    starts_at = min(alert.violation_since, now)
     resolved = alert.transition is Transition.RESOLVED
+    ends_at = max(starts_at, now - CLOCKS_DIFFER) if resolved else now + FIRING_FOR
     return {
         "labels": labels
         | {
@@ -58,8 +65,8 @@ def alert_body(alert: Alert, labels: dict[str, str], now: datetime) -> dict[str,
             "room": alert.room,
         },
         "annotations": _annotations(alert),
-        "startsAt": iso_utc(min(alert.violation_since, now)),
-        "endsAt": iso_utc(now if resolved else now + FIRING_FOR),
+        "startsAt": iso_utc(starts_at),
+        "endsAt": iso_utc(ends_at),
         "generatorURL": alert.links.incident,
     }
 

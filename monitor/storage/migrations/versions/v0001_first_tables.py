@@ -71,9 +71,7 @@ def _timeline() -> None:
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("detail", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_timeline"),
-        sa.ForeignKeyConstraint(
-            ["incident_id"], ["incidents.id"], name="fk_timeline_incident_id", ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["incident_id"], ["incidents.id"], name="fk_timeline_incident_id", ondelete="CASCADE"),
     )
     op.create_index("ix_timeline_incident_id", "timeline", ["incident_id"])
 
@@ -94,9 +92,7 @@ def _outbox() -> None:
         sa.Column("dead_at", sa.String(27)),
         sa.Column("last_error", sa.Text),
         sa.PrimaryKeyConstraint("id", name="pk_outbox"),
-        sa.UniqueConstraint(
-            "incident_id", "receiver", "sequence", name="uq_outbox_incident_id_receiver_sequence"
-        ),
+        sa.UniqueConstraint("incident_id", "receiver", "sequence", name="uq_outbox_incident_id_receiver_sequence"),
         sa.ForeignKeyConstraint(["incident_id"], ["incidents.id"], name="fk_outbox_incident_id", ondelete="CASCADE"),
     )
     op.create_index(
