@@ -6,14 +6,13 @@ import argparse
 import asyncio
 import json
 import logging
-import os
 import signal
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monitor.cli.options import add_json_option
+from monitor.cli.options import add_json_option, cache_home
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -37,14 +36,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--timeout", type=float, default=60.0, metavar="S", help="with --once: give up after so long (default: 60)"
     )
     parser.add_argument(
-        "--cache-dir", type=Path, default=_cache_dir(), metavar="DIR", help="for clips and networks (default: %(default)s)"
+        "--cache-dir", type=Path, default=cache_home(), metavar="DIR", help="for clips and networks (default: %(default)s)"
     )
     add_json_option(parser)
-
-
-def _cache_dir() -> Path:
-    """As the XDG base directory specification says."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "likeness-monitor"
 
 
 def run(args: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 DEFAULT_CONFIG = Path("config/monitor.yaml")
@@ -22,3 +23,8 @@ def add_config_option(parser: argparse.ArgumentParser) -> None:
 def add_json_option(parser: argparse.ArgumentParser) -> None:
     """``--json``."""
     parser.add_argument("--json", action="store_true", help="print one JSON object, for machines")
+
+
+def cache_home() -> Path:
+    """Where clips and networks of the demo and the benches are kept: the XDG base directory specification's place."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "likeness-monitor"

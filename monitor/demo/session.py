@@ -118,11 +118,11 @@ async def running_demo(folder: Path, *, cache_dir: Path, progress: Progress | No
     async with Inbox() as inbox, LiveRooms() as live:
         urls = [await live.add(room.name, clips[room.name], on_air_for_s=_ON_AIR_FOR_S) for room in ROOMS]
         streams = [room.stream(url) for room, url in zip(ROOMS, urls, strict=True)]
-        async with running_daemon(demo_config(folder, networks, inbox), streams) as daemon:
+        async with running_daemon(demo_config(folder, networks, inbox, port=_port()), streams) as daemon:
             yield DemoSession(daemon, inbox)
 
 
-def demo_config(folder: Path, networks_dir: Path, inbox: Inbox) -> MonitorConfig:
+def demo_config(folder: Path, networks_dir: Path, inbox: Inbox, *, port: int) -> MonitorConfig:
     """The defaults, with everything in ``folder`` and loopback allowed."""
     return MonitorConfig.model_validate(
         {
@@ -133,7 +133,7 @@ def demo_config(folder: Path, networks_dir: Path, inbox: Inbox) -> MonitorConfig
             "storage": {"url": f"sqlite:///{folder / 'monitor.db'}"},
             "faces": FacesConfig(cache_dir=networks_dir),
             "alerts": AlertsConfig(receivers=(inbox.config,)),
-            "web": {"port": _port()},
+            "web": {"port": port},
         }
     )
 

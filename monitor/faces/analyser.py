@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.errors import PackError
-from monitor.faces import opencv_zoo, packs
+from monitor.faces import packs
 from monitor.faces.align import aligned_crops
 from monitor.faces.config import FacesConfig
 from monitor.faces.detect import Detections, Detector

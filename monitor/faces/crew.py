@@ -40,6 +40,7 @@ class Crew:
             self._first = await WorkerProcess.launch(self._config)
         except OSError as error:
             raise PackError(f"no worker process can be started: {error.strerror}") from error
+        self._alive.add(self._first)
         self._pack = self._first.pack
         log.info("pack_loaded pack=%s digest=%s provider=%s", self._pack.name, self._pack.digest, self._pack.provider)
 
@@ -49,6 +50,12 @@ class Crew:
         async with asyncio.TaskGroup() as seats:
             for number in range(self._size):
                 seats.create_task(self._seat(first if number == 0 else None))
+
+    async def aclose(self) -> None:
+        """End what is left once :meth:`run` was cancelled: it may never have begun."""
+        for worker in tuple(self._alive):
+            await worker.aclose()
+        self._alive.clear()
 
     async def take(self) -> WorkerProcess:
         """A living worker that stands by; waits until there is one."""

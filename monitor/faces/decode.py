@@ -6,6 +6,7 @@ frames of any stream in any order.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
@@ -13,6 +14,7 @@ from typing import Protocol, TypeVar
 import av
 import av.error
 import numpy as np
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
@@ -71,9 +73,7 @@ class Decoder:
         return Picture(pts=shown.pts or 0, pixels=np.ascontiguousarray(pixels, dtype=np.uint8))
 
 
-def nearest(
-    shown: Iterable[_Shown], instants: Sequence[int], reach: int | None = None
-) -> Iterator[_Shown | None]:
+def nearest(shown: Iterable[_Shown], instants: Sequence[int], reach: int | None = None) -> Iterator[_Shown | None]:
     """For each of ``instants`` (ascending) the nearest of ``shown`` (ascending presentation times).
 
     Holds at most two pictures, and stops reading ``shown`` once the last instant is served.
@@ -95,13 +95,13 @@ def nearest(
 def widest_gap(times: Sequence[int]) -> int | None:
     """The largest distance between neighbours in time; None for a single packet, whose picture is meant anyway."""
     ordered = sorted(times)
-    return max((later - earlier for earlier, later in zip(ordered, ordered[1:], strict=False)), default=None)
+    return max((later - earlier for earlier, later in itertools.pairwise(ordered)), default=None)
 
 
 def _decoded(frame: EncodedFrame) -> Iterator[VideoFrame]:
     """All pictures of ``frame`` in presentation order."""
     codec = av.CodecContext.create(frame.format.codec, "r")
-    if codec.type != "video":
+    if not isinstance(codec, VideoCodecContext):
         raise FrameLost(FrameLossReason.UNDECODABLE, f"{frame.format.codec} is not a video codec")
     codec.extradata = frame.format.extradata
     codec.thread_count = 1

@@ -91,10 +91,8 @@ def fit(picture: NDArray[np.uint8], long_side: int, canvas_size: tuple[int, int]
 
 def restored(found: Detections, fitted: Fitted) -> Detections:
     """``found`` on the canvas, in pixels of the picture."""
-    scale = np.array([fitted.scale_x, fitted.scale_y], np.float32)
-    return Detections(
-        boxes=found.boxes / np.tile(scale, 2), landmarks=found.landmarks / scale, det_scores=found.det_scores
-    )
+    scale = np.array([fitted.scale_x, fitted.scale_y] * 2, np.float32)
+    return Detections(boxes=found.boxes / scale, landmarks=found.landmarks / scale[:2], det_scores=found.det_scores)
 
 
 def merged(passes: Sequence[Detections]) -> Detections:

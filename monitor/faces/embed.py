@@ -36,6 +36,6 @@ class Recogniser:
         :param crops: aligned, each of shape (112, 112, 3), BGR; at least one.
         :return: shape (n, D).
         """
-        features = np.asarray(self._network.get_feat(list(crops)), np.float32)
+        features: NDArray[np.float32] = np.asarray(self._network.get_feat(list(crops)), np.float32)
         lengths = np.linalg.norm(features, axis=1, keepdims=True)
-        return features / np.maximum(lengths, np.float32(_LEAST_NORM))
+        return np.divide(features, np.maximum(lengths, np.float32(_LEAST_NORM)), dtype=np.float32)

@@ -176,16 +176,20 @@ def _replace_prelu(graph: onnx.GraphProto) -> None:
         name = f"split_{node.output[0]}"
         weights = {f"{name}_a": slope, f"{name}_b": 1 - slope}
         graph.initializer.extend(numpy_helper.from_array(value, key) for key, value in weights.items())
-        convolution = {"op_type": "Conv", "group": len(slope), "kernel_shape": [1, 1]}
         nodes += [
             helper.make_node("Relu", [source], [f"{name}_relu"]),
-            helper.make_node(inputs=[source, f"{name}_a"], outputs=[f"{name}_linear"], **convolution),
-            helper.make_node(inputs=[f"{name}_relu", f"{name}_b"], outputs=[f"{name}_rest"], **convolution),
+            _scaling([source, f"{name}_a"], f"{name}_linear", channels=len(slope)),
+            _scaling([f"{name}_relu", f"{name}_b"], f"{name}_rest", channels=len(slope)),
             helper.make_node("Add", [f"{name}_rest", f"{name}_linear"], [node.output[0]]),
         ]
         graph.initializer.remove(constants[slope_name])
     del graph.node[:]
     graph.node.extend(nodes)
+
+
+def _scaling(inputs: list[str], output: str, *, channels: int) -> onnx.NodeProto:
+    """Each channel times a number of its own, as a convolution."""
+    return helper.make_node("Conv", inputs, [output], group=channels, kernel_shape=[1, 1])
 
 
 def _set_dimension(dimension: onnx.TensorShapeProto.Dimension, value: str | int) -> None:

@@ -70,6 +70,7 @@ class VisionPool:
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
+        await self._crew.aclose()
 
     @property
     def pack(self) -> PackInfo:
@@ -140,16 +141,17 @@ class VisionPool:
     ) -> _Answer:
         if self._running is None or self._running.done():
             raise FrameLost(FrameLossReason.CLOSING, "the pool is not running")
+        answer: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
         ticket = _Ticket(
             job=job,
             request=wire.encode({"job": job, **content}),
             timeout_s=self._config.job_timeout_s * max(1.0, packets / PACKETS_PER_TIMEOUT),
             parse=parse,
-            answer=asyncio.get_running_loop().create_future(),
+            answer=answer,
         )
         self._tickets.put_nowait(ticket)
         try:
-            return await ticket.answer
+            return await answer
         except FrameLost as error:
             self._metrics.frames_lost.labels(error.reason).inc()
             raise

@@ -129,9 +129,8 @@ async def _spawn() -> tuple[asyncio.subprocess.Process, asyncio.StreamReader, as
 async def _end(process: asyncio.subprocess.Process, writer: asyncio.StreamWriter) -> int:
     with contextlib.suppress(ProcessLookupError):
         process.kill()
-    status = await process.wait()
     writer.close()
-    return status
+    return await process.wait()
 
 
 async def _receive(reader: asyncio.StreamReader) -> wire.Message:

@@ -38,7 +38,7 @@ class YuNet:
 
     def _search(self, picture: NDArray[np.uint8], side: int) -> Detections:
         fitted = fit(picture, side)
-        blob = cv2.dnn.blobFromImage(fitted.canvas)
+        blob = np.asarray(cv2.dnn.blobFromImage(fitted.canvas), np.float32)
         values = self._session.run(_OUTPUTS, {self._input: blob})
         outputs = {name: value[0] for name, value in zip(_OUTPUTS, values, strict=True)}
         width = fitted.canvas.shape[1]

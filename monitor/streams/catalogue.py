@@ -13,7 +13,6 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from monitor.errors import ConfigError
-from monitor.redact import redact_text
 from monitor.streams.guard import DEFAULT_PORTS
 from monitor.streams.stream import BroadcastKind, Stream
 
@@ -90,8 +89,13 @@ def _entries(path: Path) -> list[Any]:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as err:
         raise ConfigError(f"{path}: cannot be read ({err.strerror}); create it, with `streams: []` for none") from err
-    except (yaml.YAMLError, UnicodeDecodeError) as err:
-        raise ConfigError(f"{path}: is not YAML: {redact_text(str(err))}") from err
+    except UnicodeDecodeError as err:
+        raise ConfigError(f"{path}: is not UTF-8 text") from err
+    except yaml.YAMLError as err:
+        # The parser's whole message quotes the line, and with it perhaps a key.
+        mark = getattr(err, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        raise ConfigError(f"{path}: {where}is not YAML: {getattr(err, 'problem', None) or 'unreadable'}") from err
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: must hold `streams:` and a list; `streams: []` for none")
     if unknown := set(document) - {"streams"}:

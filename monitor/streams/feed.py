@@ -53,14 +53,14 @@ class StreamFeed:
         self._clock = clock
         self._metrics = metrics
         self._sampler = Sampler(config.sample_interval)
-        self._status = StreamStatus(
-            state=StreamState.CONNECTING, reason=StreamReason.STARTING, since=clock.utc()
-        )
+        self._status = StreamStatus(state=StreamState.CONNECTING, reason=StreamReason.STARTING, since=clock.utc())
         metrics.moved(None, StreamState.CONNECTING)
         self._slot: EncodedFrame | None = None
         self._filled = asyncio.Event()
         self._progress = asyncio.Event()
         self._format: VideoFormat | None = None
+        self._tick_s = 0.0
+        self._bytes_received = 0
         self._last_dts: int | None = None
         self._sampled_at: deque[float] = deque(maxlen=int(_RATE_WINDOW_S / config.sample_interval * 4) + 1)
         self._started = clock.monotonic()
@@ -75,7 +75,12 @@ class StreamFeed:
         now = self._clock.monotonic()
         recent = sum(1 for moment in self._sampled_at if now - moment <= _RATE_WINDOW_S)
         window = min(_RATE_WINDOW_S, max(now - self._started, 1.0))
-        return replace(self._status, sampled_per_s=recent / window)
+        return replace(self._status, bytes_received=self._bytes_received, sampled_per_s=recent / window)
+
+    @property
+    def state(self) -> StreamState:
+        """The status's state, without counting anything."""
+        return self._status.state
 
     @property
     def last_sampled_at(self) -> float | None:
@@ -112,6 +117,7 @@ class StreamFeed:
     def begin(self, video: VideoFormat) -> None:
         """A new epoch."""
         self._format = video
+        self._tick_s = float(video.time_base)
         self.ring.begin(video)
         self._sampler.reset()
         self._last_dts = None
@@ -123,7 +129,7 @@ class StreamFeed:
 
     def push(self, packets: Sequence[Packet], received_bytes: int) -> None:
         """Packets in decoding order. Stream time that jumps starts a new epoch."""
-        self._status = replace(self._status, bytes_received=self._status.bytes_received + received_bytes)
+        self._bytes_received += received_bytes
         self._metrics.bytes_received.inc(received_bytes)
         for packet in packets:
             if self._jumped(packet):
@@ -173,12 +179,12 @@ class StreamFeed:
     def _jumped(self, packet: Packet) -> bool:
         if self._last_dts is None:
             return False
-        step = float((packet.dts - self._last_dts) * self._known_format.time_base)
+        step = (packet.dts - self._last_dts) * self._tick_s
         return step < -_JUMP_BACK_S or step > _JUMP_FORWARD_S
 
     def _on_keyframe(self, packet: Packet) -> None:
         now = self._clock.monotonic()
-        stream_time = float(packet.pts * self._known_format.time_base)
+        stream_time = packet.pts * self._tick_s
         if self._last_keyframe_time is not None:
             gop_s = stream_time - self._last_keyframe_time
             self._arrivals.longest_gop_s = max(self._arrivals.longest_gop_s, gop_s)

@@ -138,9 +138,7 @@ class GuardedHttp:
             return response
         raise StreamError(StreamReason.HTTP_ERROR, f"more than {_MAX_REDIRECTS} redirects")
 
-    async def fetch(
-        self, url: str, *, max_bytes: int, timeout_s: float, part: ByteRange | None = None
-    ) -> Fetched:
+    async def fetch(self, url: str, *, max_bytes: int, timeout_s: float, part: ByteRange | None = None) -> Fetched:
         """A whole body (or the part of it) of at most ``max_bytes``, within ``timeout_s`` in all.
 
         :raises StreamError: the reason; READ_TIMEOUT also for a peer that drips, TOO_LARGE.

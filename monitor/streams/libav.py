@@ -20,6 +20,7 @@ import av
 import av.error
 from av.container import InputContainer
 from av.packet import Packet as AvPacket
+from av.stream import Discard
 from av.video.stream import VideoStream
 
 from monitor.clock import Clock
@@ -36,7 +37,7 @@ _FALLBACK_STEP_S = 0.04
 _RESYNC_S = 10.0
 
 _REASONS: tuple[tuple[type[BaseException], StreamReason, str], ...] = (
-    (av.error.HTTPNotFoundError, StreamReason.NOT_FOUND, "HTTP 404"),
+    (av.error.EOFError, StreamReason.CLOSED_BY_PEER, "the server hung up"),
     (av.error.ConnectionRefusedError, StreamReason.REFUSED, "connection refused"),
     (av.error.FileNotFoundError, StreamReason.FILE_MISSING, "no such file"),
     (av.error.InvalidDataError, StreamReason.BAD_DATA, "not a video that can be read"),
@@ -72,7 +73,7 @@ def translate(err: Exception, *, opening: bool) -> StreamError:
     """libav's error as a StreamError; what FFmpeg wrote holds the address, so it is not repeated whole."""
     if isinstance(err, StreamError):
         return err
-    if isinstance(err, av.error.ExitError):
+    if isinstance(err, av.error.ExitError | av.error.TimeoutError):
         return StreamError(StreamReason.OPEN_TIMEOUT if opening else StreamReason.READ_TIMEOUT)
     for kind, reason, detail in _REASONS:
         if isinstance(err, kind):
@@ -185,7 +186,7 @@ class LibavReading:
         try:
             self._read(loop, sink)
         # Top of a thread: whatever libav or a broken container throws becomes this stream's reason.
-        except Exception as err:
+        except Exception as err:  # noqa: BLE001
             error = translate(err, opening=False)
             error.__cause__ = err
         with contextlib.suppress(RuntimeError):  # The loop may be gone already.
@@ -215,6 +216,10 @@ class LibavReading:
                 raise translate(err, opening=True) from err
             stream = best_video(container)
             if stream is not None:
+                # Dropped inside libav: sound costs no Python, and does not put off the read timeout either.
+                for other in container.streams:
+                    if other.index != stream.index:
+                        other.discard = Discard.all
                 return container, stream
             container.close()
             if self._stop.is_set():
@@ -222,7 +227,7 @@ class LibavReading:
         raise StreamError(StreamReason.NO_VIDEO, "no video among what the stream carries")
 
     def _packets(self, container: InputContainer, stream: VideoStream, reader: PacketReader) -> Iterator[Packet]:
-        """Video packets. Sound is read as well and left out here, so that the flag is seen while only sound comes."""
+        """The video's packets, until the end or the flag; all else was told to be discarded inside libav."""
         self.input.expect_packet()
         for raw in container.demux():
             if self._stop.is_set():
@@ -266,9 +271,7 @@ class _Seam:
 class _Hold:
     """Holds a recording's packets back: until their time, or until the sink has room."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, sink: PacketSink, stop: threading.Event, tick_s: float
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, sink: PacketSink, stop: threading.Event, tick_s: float) -> None:
         self._loop = loop
         self._sink = sink
         self._stop = stop

@@ -31,7 +31,8 @@ class StreamMetrics:
             registry=registry,
         )
         self.consumer_restarts = Counter(
-            "monitor_stream_consumer_restarts", "Times a stream's analysis failed and was started again.",
+            "monitor_stream_consumer_restarts",
+            "Times a stream's analysis failed and was started again.",
             registry=registry,
         )
         for state in StreamState:

@@ -48,6 +48,8 @@ class PacketRing:
         self._max_s = max_s
         self._stream_id = stream_id
         self._format: VideoFormat | None = None
+        # A Fraction costs microseconds for each packet.
+        self._tick_s = 0.0
         self._gops: deque[Gop] = deque()
         self._size = 0
         self._newest = 0
@@ -81,6 +83,7 @@ class PacketRing:
     def begin(self, video: VideoFormat) -> None:
         """Start a new epoch with an empty ring."""
         self._format = video
+        self._tick_s = float(video.time_base)
         self._epoch += 1
         self._clear()
 
@@ -126,7 +129,7 @@ class PacketRing:
         )
 
     def _seconds(self, ticks: int) -> float:
-        return float(ticks * self._format.time_base) if self._format else 0.0
+        return ticks * self._tick_s
 
     def _trim(self) -> None:
         while self._gops and (

@@ -285,9 +285,7 @@ def open_file(path: Path) -> InputContainer:
             raise StreamError(StreamReason.FILE_MISSING, path.name, retryable=False)
         if path.stat().st_size == 0:
             raise StreamError(StreamReason.EMPTY_FILE, f"{path.name} has 0 bytes", retryable=False)
-        return av.open(
-            f"file:{path}", mode="r", options={"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
-        )
+        return av.open(f"file:{path}", mode="r", options={"protocol_whitelist": "file", "format_whitelist": CONTAINERS})
     except OSError as err:
         raise StreamError(StreamReason.FILE_MISSING, f"{path.name}: {err.strerror}", retryable=False) from err
     except av.error.FFmpegError as err:
@@ -335,5 +333,3 @@ class FileSource:
             await LibavReading(FileInput(path=path, paced=self._paced), self._reach.clock, 0.0, 0.0).run(sink)
         except StreamError as err:
             raise StreamError(err.reason, err.detail, retryable=False) from err
-
-

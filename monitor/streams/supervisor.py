@@ -69,9 +69,7 @@ class StreamSupervisor:
         demuxers = ThreadPoolExecutor(max_workers=cpu_count() or 1, thread_name_prefix="demux")
         try:
             async with GuardedHttp(self._guard, open_timeout_s=self._config.open_timeout_s) as http:
-                reach = Reach(
-                    guard=self._guard, http=http, demuxers=demuxers, config=self._config, clock=self._clock
-                )
+                reach = Reach(guard=self._guard, http=http, demuxers=demuxers, config=self._config, clock=self._clock)
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._count_unwatched(), name="streams-unwatched")
                     for stream in streams:
@@ -125,7 +123,7 @@ class StreamSupervisor:
 
     def _is_probe(self, feed: StreamFeed) -> bool:
         """Whether the last connection only looked if an ended stream is back, and found nothing."""
-        return feed.status.state is StreamState.ENDED
+        return feed.state is StreamState.ENDED
 
     def _end(self, feed: StreamFeed, error: StreamError | None) -> None:
         if self._is_probe(feed) and (error is None or error.retryable):
@@ -167,7 +165,7 @@ class StreamSupervisor:
         """:raises StreamError: when the connection is to be given up."""
         now = self._clock.monotonic()
         verdict = health(feed.arrivals, self._config, cadence_s=source.cadence_s, now=now)
-        if verdict is Health.STALLED and feed.status.state is StreamState.LIVE:
+        if verdict is Health.STALLED and feed.state is StreamState.LIVE:
             feed.enter(StreamState.STALLED, StreamReason.NO_KEYFRAME)
 
     async def _count_unwatched(self) -> None:
@@ -177,7 +175,7 @@ class StreamSupervisor:
             await asyncio.sleep(_TICK_S)
             now = self._clock.monotonic()
             for feed in self._feeds.values():
-                state = feed.status.state
+                state = feed.state
                 sampled_at = feed.last_sampled_at
                 overdue_s = _OVERDUE_INTERVALS * self._config.sample_interval
                 live = state in (StreamState.LIVE, StreamState.STALLED)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import skimage.data
 from faces.pictures import Picture, room_picture
+
 from monitor.faces import analyser as analysers
 from monitor.faces.analyser import FaceAnalyser
 from monitor.faces.config import FacesConfig

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from insightface.utils import face_align
+
 from monitor.faces.align import TEMPLATE, aligned_crops, similarities
 
 

@@ -11,6 +11,7 @@ import pytest
 from faces.pictures import Picture, carphone_pictures, recompressed, room_picture
 from insightface.model_zoo.arcface_onnx import ArcFaceONNX
 from insightface.utils import face_align
+
 from monitor.errors import PackError
 from monitor.faces import analyser as analysers
 from monitor.faces.analyser import FaceAnalyser

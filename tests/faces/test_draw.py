@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+
 from monitor.faces.draw import boxed_jpeg, crop_bounds, crop_jpeg
 from monitor.faces.face import Box
 

@@ -9,10 +9,11 @@ from struct import pack
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from monitor.errors import ImageRefused
 from monitor.faces import images
 from monitor.faces.images import decode_image
-from PIL import Image
 
 
 def png_of(width: int, height: int) -> bytes:

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+
 from monitor.errors import PackError
 from monitor.faces import opencv_zoo
 from monitor.faces.config import FacesConfig

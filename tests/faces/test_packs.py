@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+
 from monitor.errors import PackError
 from monitor.faces import analyser as analysers
 from monitor.faces import providers

@@ -15,19 +15,20 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import psutil
 import pytest
 import pytest_asyncio
 from blockbuster import blockbuster_ctx
 from faces.pictures import Picture, room_picture
+from prometheus_client import CollectorRegistry
+
 from monitor.errors import FrameLossReason, FrameLost, ImageRefused, PackError
-from monitor.faces import opencv_zoo
 from monitor.faces.analyser import FaceAnalyser
 from monitor.faces.config import FacesConfig
 from monitor.faces.metrics import FacesMetrics
 from monitor.faces.pool import VisionPool
 from monitor.streams.packet import EncodedFrame
-from prometheus_client import CollectorRegistry
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -290,9 +291,7 @@ async def test_workers_end_when_the_daemon_is_killed(faces_cache: Path) -> None:
         "    await asyncio.Event().wait()\n"
         "asyncio.run(main())\n"
     )
-    daemon = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, str(faces_cache), stdout=subprocess.PIPE
-    )
+    daemon = await asyncio.create_subprocess_exec(sys.executable, "-c", code, str(faces_cache), stdout=subprocess.PIPE)
     assert daemon.stdout is not None
     workers = [psutil.Process(int(pid)) for pid in (await asyncio.wait_for(daemon.stdout.readline(), 30)).split()]
     assert len(workers) == 2
@@ -318,8 +317,9 @@ async def test_workers_with_other_files_than_the_first_are_not_used(
     await changing.start()
     try:
         await changing.ready()
-        prepared = opencv_zoo.prepared(opencv_zoo.SFACE, faces_config.cache_dir).read_bytes()
-        (tmp_path / "sface.onnx").write_bytes(prepared + b"\x72\x01x")  # one more, unknown, field
+        changed = onnx.load(tmp_path / "sface.onnx")
+        changed.doc_string = "the same network in another file"
+        onnx.save(changed, tmp_path / "sface.onnx")
         _worker_processes()[-1].kill()
         await _eventually(lambda: "files were changed" in caplog.text)
     finally:

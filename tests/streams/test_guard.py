@@ -21,12 +21,30 @@ from monitor.streams.stream import StreamState
 STRICT = NetworkConfig()
 
 INTERNAL = [
-    "10.0.0.1", "172.16.3.4", "192.168.1.1",
-    "127.0.0.1", "127.255.0.1", "0.0.0.0", "::1", "::",
-    "169.254.169.254", "fe80::1",
-    "100.64.0.1", "198.18.0.1", "192.0.2.1", "240.0.0.1", "255.255.255.255",
-    "fc00::1", "fd12::1", "224.0.0.1", "ff02::1",
-    "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "2001:0:7f00:1::",
+    "10.0.0.1",
+    "172.16.3.4",
+    "192.168.1.1",
+    "127.0.0.1",
+    "127.255.0.1",
+    "0.0.0.0",
+    "::1",
+    "::",
+    "169.254.169.254",
+    "fe80::1",
+    "100.64.0.1",
+    "198.18.0.1",
+    "192.0.2.1",
+    "240.0.0.1",
+    "255.255.255.255",
+    "fc00::1",
+    "fd12::1",
+    "224.0.0.1",
+    "ff02::1",
+    "::ffff:127.0.0.1",
+    "::ffff:10.0.0.1",
+    "64:ff9b::7f00:1",
+    "2002:7f00:1::",
+    "2001:0:7f00:1::",
 ]
 
 
@@ -51,9 +69,16 @@ def test_a_listed_network_is_allowed_and_its_neighbour_is_not() -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "http://127.0.0.1/a.m3u8", "http://localhost/a.m3u8", "http://[::1]/a.m3u8", "http://[::ffff:127.0.0.1]/a",
-        "http://127.1/a", "http://2130706433/a", "http://0x7f000001/a", "http://0177.0.0.1/a",
-        "rtmp://192.168.0.10/live/a", "http://169.254.169.254/latest/meta-data",
+        "http://127.0.0.1/a.m3u8",
+        "http://localhost/a.m3u8",
+        "http://[::1]/a.m3u8",
+        "http://[::ffff:127.0.0.1]/a",
+        "http://127.1/a",
+        "http://2130706433/a",
+        "http://0x7f000001/a",
+        "http://0177.0.0.1/a",
+        "rtmp://192.168.0.10/live/a",
+        "http://169.254.169.254/latest/meta-data",
     ],
 )
 async def test_every_spelling_of_an_internal_host_is_refused(url: str) -> None:
@@ -61,7 +86,9 @@ async def test_every_spelling_of_an_internal_host_is_refused(url: str) -> None:
         await AddressGuard(STRICT).check(url)
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://1.1.1.1/a", "gopher://1.1.1.1/", "data:,x", "/etc/passwd"])
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "ftp://1.1.1.1/a", "gopher://1.1.1.1/", "data:,x", "/etc/passwd"]
+)
 async def test_schemes_that_are_not_of_streams_are_refused(url: str) -> None:
     with pytest.raises(AddressRefused, match="allowed: http, https, rtmp, rtmps"):
         await AddressGuard(STRICT).check(url)
@@ -120,7 +147,7 @@ async def test_a_playlist_whose_segment_points_inside_is_refused(server: HttpSer
         assert "/s.ts" not in server.requests
 
 
-@pytest.mark.parametrize("tag", ["#EXT-X-MAP:URI=\"{inner}\"", "#EXT-X-STREAM-INF:BANDWIDTH=1\n{inner}"])
+@pytest.mark.parametrize("tag", ['#EXT-X-MAP:URI="{inner}"', "#EXT-X-STREAM-INF:BANDWIDTH=1\n{inner}"])
 async def test_an_init_section_or_a_rendition_that_points_inside_is_refused(server: HttpServer, tag: str) -> None:
     inner = server.serve("/inner", b"x").replace("127.0.0.1", "127.0.0.2")
     body = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n" + tag.format(inner=inner)

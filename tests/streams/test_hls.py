@@ -85,7 +85,9 @@ async def test_an_ended_room_that_comes_back_is_live_again(server: HttpServer, s
         assert server.requests["/v/0.ts"] == 1
 
 
-async def test_a_playlist_that_gains_no_segment_is_reported_as_frozen(server: HttpServer, segments: list[bytes]) -> None:
+async def test_a_playlist_that_gains_no_segment_is_reported_as_frozen(
+    server: HttpServer, segments: list[bytes]
+) -> None:
     server.serve("/f/0.ts", segments[0])
     server.serve("/f/index.m3u8", playlist(["0.ts"]))
     config = QUICK.model_copy(update={"stall_after_s": 1.0, "stall_grace_s": 30.0})
@@ -103,7 +105,9 @@ async def test_the_cheapest_rendition_that_is_tall_enough_is_the_only_one_fetche
     master = "#EXTM3U\n" + "".join(
         f"#EXT-X-STREAM-INF:BANDWIDTH={bandwidth},RESOLUTION={size}\n{name}/index.m3u8\n"
         for name, bandwidth, size in (
-            ("high", 4_000_000, "1920x1080"), ("mid", 900_000, "854x480"), ("low", 300_000, "426x240")
+            ("high", 4_000_000, "1920x1080"),
+            ("mid", 900_000, "854x480"),
+            ("low", 300_000, "426x240"),
         )
     )
     server.serve("/master.m3u8", master)
@@ -132,7 +136,10 @@ async def test_segments_that_are_byte_ranges_of_one_resource_are_read(server: Ht
     parts = ts_segments(seconds=2)
     server.serve("/b/all.ts", b"".join(parts))
     lines = ["#EXTM3U", "#EXT-X-VERSION:4", "#EXT-X-TARGETDURATION:1"]
-    lines += [f"#EXTINF:1,\n#EXT-X-BYTERANGE:{len(parts[0])}@0\nall.ts", f"#EXTINF:1,\n#EXT-X-BYTERANGE:{len(parts[1])}"]
+    lines += [
+        f"#EXTINF:1,\n#EXT-X-BYTERANGE:{len(parts[0])}@0\nall.ts",
+        f"#EXTINF:1,\n#EXT-X-BYTERANGE:{len(parts[1])}",
+    ]
     server.serve("/b/index.m3u8", "\n".join([*lines, "all.ts", "#EXT-X-ENDLIST"]))
     async with watching(make_stream(server.url("/b/index.m3u8"))) as watch:
         await watch.state(StreamState.ENDED)
@@ -143,7 +150,9 @@ async def test_segments_that_are_byte_ranges_of_one_resource_are_read(server: Ht
 async def test_a_discontinuity_begins_a_new_epoch(server: HttpServer, segments: list[bytes]) -> None:
     server.serve("/d/0.ts", segments[0])
     server.serve("/d/1.ts", segments[1])
-    text = playlist(["0.ts", "1.ts"], ended=True).replace("#EXTINF:1.000,\n1.ts", "#EXT-X-DISCONTINUITY\n#EXTINF:1,\n1.ts")
+    text = playlist(["0.ts", "1.ts"], ended=True).replace(
+        "#EXTINF:1.000,\n1.ts", "#EXT-X-DISCONTINUITY\n#EXTINF:1,\n1.ts"
+    )
     server.serve("/d/index.m3u8", text)
     async with watching(make_stream(server.url("/d/index.m3u8"))) as watch:
         await watch.state(StreamState.ENDED)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from support.hls import HttpServer
+from support.hls import HttpServer, tcp_server
 from support.rtmp import RtmpServer, missing_programs, nginx_rtmp, publisher
 from support.video import clip_bytes, write_clip
 from support.watching import QUICK, make_stream, until, watching
@@ -95,6 +95,40 @@ async def test_stopping_beside_a_running_rtmp_room_takes_under_two_seconds_and_l
         await until(lambda: not any(thread.name == "libav" for thread in threading.enumerate()), within_s=4)
 
 
+@needs_rtmp
+async def test_an_rtmp_room_that_begins_to_drip_times_out_although_bytes_still_come(
+    rtmp: RtmpServer, tmp_path: Path
+) -> None:
+    clip = write_clip(tmp_path / "room.flv", seconds=10, fps=15, gop=15, sound=True)
+    drip = asyncio.Event()
+    dripped = 0
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal dripped
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", rtmp.port)
+
+        async def upstream() -> None:
+            while data := await reader.read(4096):
+                inner_writer.write(data)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(upstream())
+            while data := await inner_reader.read(1 if drip.is_set() else 4096):
+                writer.write(data)
+                if drip.is_set():
+                    dripped += 1
+                    await asyncio.sleep(0.2)
+
+    with publisher(clip, rtmp.url("room")):
+        async with tcp_server(proxy) as port:
+            config = LIVE.model_copy(update={"read_timeout_s": 2.0, "stall_grace_s": 60.0})
+            async with watching(make_stream(f"rtmp://127.0.0.1:{port}/live/room"), config=config) as watch:
+                await watch.state(StreamState.LIVE)
+                drip.set()
+                assert (await watch.state(StreamState.BACKING_OFF)).reason is StreamReason.READ_TIMEOUT
+                assert dripped >= 5
+
+
 class FlvRoom:
     """A live HTTP-FLV room: the clip in real time, then silence or the end."""
 
@@ -155,10 +189,18 @@ async def test_an_http_flv_room_may_redirect(server: HttpServer) -> None:
 @pytest.mark.parametrize(
     ("url", "address", "pinned", "named"),
     [
-        ("rtmp://cdn.example.com/live/key?token=a/b", "203.0.113.9", "rtmp://203.0.113.9/live/key?token=a/b",
-         "rtmp://cdn.example.com/live"),
-        ("rtmp://cdn.example.com:1936/app/instance/key", "2001:db8::1", "rtmp://[2001:db8::1]:1936/app/instance/key",
-         "rtmp://cdn.example.com:1936/app/instance"),
+        (
+            "rtmp://cdn.example.com/live/key?token=a/b",
+            "203.0.113.9",
+            "rtmp://203.0.113.9/live/key?token=a/b",
+            "rtmp://cdn.example.com/live",
+        ),
+        (
+            "rtmp://cdn.example.com:1936/app/instance/key",
+            "2001:db8::1",
+            "rtmp://[2001:db8::1]:1936/app/instance/key",
+            "rtmp://cdn.example.com:1936/app/instance",
+        ),
     ],
 )
 def test_rtmp_connects_to_the_checked_address_and_still_names_the_host(

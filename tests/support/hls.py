@@ -81,7 +81,13 @@ class LiveHls:
     """A live room: a window over ``segments`` that moves on in real time, and stays at the end."""
 
     def __init__(
-        self, server: HttpServer, segments: Sequence[bytes], *, name: str = "live", segment_s: float = 1.0, window: int = 3
+        self,
+        server: HttpServer,
+        segments: Sequence[bytes],
+        *,
+        name: str = "live",
+        segment_s: float = 1.0,
+        window: int = 3,
     ) -> None:
         self._segments = segments
         self._segment_s = segment_s
@@ -105,7 +111,9 @@ class LiveHls:
 
 
 @asynccontextmanager
-async def tcp_server(speak: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> AsyncIterator[int]:
+async def tcp_server(
+    speak: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[int]:
     """A TCP server whose connections are handled by ``speak``; its port."""
     talks: set[asyncio.Task[None]] = set()
 

@@ -60,7 +60,11 @@ def _add_video(out: av.container.OutputContainer, fps: int, gop: int, bframes: i
     stream = out.add_stream("libx264", rate=fps)
     stream.width, stream.height, stream.pix_fmt = w, h, "yuv420p"
     stream.options = {
-        "preset": "ultrafast", "g": str(gop), "keyint_min": str(gop), "sc_threshold": "0", "bf": str(bframes),
+        "preset": "ultrafast",
+        "g": str(gop),
+        "keyint_min": str(gop),
+        "sc_threshold": "0",
+        "bf": str(bframes),
         "x264-params": "scenecut=0:open-gop=0",
     }
     return stream
@@ -86,7 +90,10 @@ def write_clip(path: Path, **options: object) -> Path:
 def ts_segments(*, seconds: float = 6.0, fps: int = 10, segment_s: float = 1.0, **options: object) -> list[bytes]:
     """MPEG-TS segments of ``segment_s`` each, with time stamps that go on from one to the next."""
     whole = clip_bytes(
-        seconds=seconds, fps=fps, container="mpegts", **{"gop": round(segment_s * fps), **options}  # type: ignore[arg-type]
+        seconds=seconds,
+        fps=fps,
+        container="mpegts",
+        **{"gop": round(segment_s * fps), **options},  # type: ignore[arg-type]
     )
     segments = []
     with av.open(io.BytesIO(whole)) as source:
