@@ -38,4 +38,5 @@ class Recogniser:
         """
         features: NDArray[np.float32] = np.asarray(self._network.get_feat(list(crops)), np.float32)
         lengths = np.linalg.norm(features, axis=1, keepdims=True)
-        return np.divide(features, np.maximum(lengths, np.float32(_LEAST_NORM)), dtype=np.float32)
+        embeddings: NDArray[np.float32] = features / np.maximum(lengths, np.float32(_LEAST_NORM))
+        return embeddings

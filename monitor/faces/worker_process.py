@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import sys
 
@@ -112,6 +113,7 @@ async def _spawn() -> tuple[asyncio.subprocess.Process, asyncio.StreamReader, as
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",
                 "-m",
                 "monitor.faces.worker",
                 str(theirs.fileno()),
@@ -119,11 +121,18 @@ async def _spawn() -> tuple[asyncio.subprocess.Process, asyncio.StreamReader, as
                 # Libraries that print there must not mix with what a command prints.
                 stdout=asyncio.subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
+                env=_environment(),
             )
         except BaseException:
             writer.close()
             raise
     return process, reader, writer
+
+
+def _environment() -> dict[str, str]:
+    """A worker imports from where the daemon does, whatever the current folder holds, and has one thread."""
+    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 async def _end(process: asyncio.subprocess.Process, writer: asyncio.StreamWriter) -> int:

@@ -48,7 +48,7 @@ class AddressGuard:
 
     def __init__(self, config: NetworkConfig) -> None:
         self._allowed = tuple(ip_network(item) for item in config.allow)
-        self._folders = tuple(folder.resolve() for folder in config.allow_files)
+        self._folders = config.allow_files
 
     def permits(self, address: Address) -> bool:
         """Whether ``address`` is public, or listed in ``network.allow``."""
@@ -102,12 +102,12 @@ class AddressGuard:
         return await self.resolve(host, port or DEFAULT_PORTS[parts.scheme])
 
     def check_file(self, url: str) -> Path:
-        """The file that ``url`` names, links resolved.
+        """The file that ``url`` names, links resolved. Touches the disk: not for the event loop's thread.
 
         :raises AddressRefused: outside the folders of ``network.allow_files``.
         """
         path = file_path(url).resolve()
-        if not any(path.is_relative_to(folder) for folder in self._folders):
+        if not any(path.is_relative_to(folder.resolve()) for folder in self._folders):
             raise AddressRefused("a local file; to watch it, add its folder to network.allow_files")
         return path
 

@@ -150,7 +150,7 @@ class RtmpSource:
         if urlsplit(url).scheme == "rtmps":
             # TLS needs the name. The certificate is verified for it, so a name that has come to point at an
             # internal address since the check reaches nothing that could answer for it.
-            paths = ssl.get_default_verify_paths()
+            paths = await asyncio.to_thread(ssl.get_default_verify_paths)
             options |= {"tls_verify": "1", "ca_file": paths.cafile or paths.openssl_cafile}
         else:
             url, options["rtmp_tcurl"] = pinned_rtmp(url, addresses[0])
@@ -328,7 +328,7 @@ class FileSource:
 
         :raises StreamError: not retryable: what is wrong with the file.
         """
-        path = self._reach.guard.check_file(self._url)
+        path = await asyncio.to_thread(self._reach.guard.check_file, self._url)
         try:
             await LibavReading(FileInput(path=path, paced=self._paced), self._reach.clock, 0.0, 0.0).run(sink)
         except StreamError as err:

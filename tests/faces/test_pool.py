@@ -22,12 +22,14 @@ import pytest_asyncio
 from blockbuster import blockbuster_ctx
 from faces.pictures import Picture, room_picture
 from prometheus_client import CollectorRegistry
+from support.waiting import wait_for
 
 from monitor.errors import FrameLossReason, FrameLost, ImageRefused, PackError
 from monitor.faces.analyser import FaceAnalyser
 from monitor.faces.config import FacesConfig
 from monitor.faces.metrics import FacesMetrics
 from monitor.faces.pool import VisionPool
+from monitor.faces.worker_process import WorkerProcess
 from monitor.streams.packet import EncodedFrame
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -55,12 +57,6 @@ def _worker_processes() -> list[psutil.Process]:
         for child in psutil.Process().children()
         if child.status() != psutil.STATUS_ZOMBIE and "monitor.faces.worker" in child.cmdline()
     ]
-
-
-async def _eventually(condition: Callable[[], bool], deadline_s: float = 15.0) -> None:
-    async with asyncio.timeout(deadline_s):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def _job_in_a_stopped_worker(pool: VisionPool, frame: EncodedFrame) -> tuple[asyncio.Task[object], int]:
@@ -208,7 +204,11 @@ async def test_a_spare_worker_that_dies_is_replaced(pool: VisionPool, face_frame
     exits = value(REGISTRY, "monitor_faces_worker_exits_total")
     for process in _worker_processes():
         process.kill()
-    await _eventually(lambda: value(REGISTRY, "monitor_faces_worker_exits_total") == exits + 2)
+    await wait_for(
+        lambda: value(REGISTRY, "monitor_faces_worker_exits_total") == exits + 2,
+        timeout_s=15,
+        what="both ends are counted",
+    )
     assert (await pool.analyse(face_frame))[0].faces
     await asyncio.wait_for(pool.ready(), 15)
     assert value(REGISTRY, "monitor_faces_workers") == 2
@@ -237,7 +237,7 @@ async def test_a_job_that_takes_too_long_is_lost_and_its_worker_replaced(
             await task
         assert caught.value.reason is FrameLossReason.TIMED_OUT
         assert (await impatient.analyse(face_frame))[0].faces
-        await _eventually(lambda: not psutil.pid_exists(pid))
+        await wait_for(lambda: not psutil.pid_exists(pid), timeout_s=15, what="the stuck worker is gone")
         assert others
         assert value(registry, "monitor_faces_frames_lost_total", reason="timed_out") == 1
     finally:
@@ -276,6 +276,17 @@ async def test_a_pack_that_cannot_be_loaded_fails_the_start_in_the_workers_words
     assert unusable.workers == 0
 
 
+async def test_a_worker_imports_from_where_the_daemon_does(
+    faces_config: FacesConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "numpy.py").write_text("raise RuntimeError('not this one')")
+    monkeypatch.chdir(tmp_path)
+    worker = await WorkerProcess.launch(faces_config)
+    assert worker.alive
+    await worker.aclose()
+    assert not worker.alive
+
+
 async def test_workers_end_when_the_daemon_is_killed(faces_cache: Path) -> None:
     code = (
         "import asyncio, sys, pathlib, psutil\n"
@@ -298,7 +309,7 @@ async def test_workers_end_when_the_daemon_is_killed(faces_cache: Path) -> None:
     workers[0].send_signal(signal.SIGSTOP)  # one that is stuck in a job ends too
     daemon.kill()
     await daemon.wait()
-    await _eventually(lambda: not any(_lives(worker) for worker in workers))
+    await wait_for(lambda: not any(map(_lives, workers)), timeout_s=15, what="the workers have ended")
 
 
 def _lives(process: psutil.Process) -> bool:
@@ -321,6 +332,6 @@ async def test_workers_with_other_files_than_the_first_are_not_used(
         changed.doc_string = "the same network in another file"
         onnx.save(changed, tmp_path / "sface.onnx")
         _worker_processes()[-1].kill()
-        await _eventually(lambda: "files were changed" in caplog.text)
+        await wait_for(lambda: "files were changed" in caplog.text, timeout_s=15, what="the other files are refused")
     finally:
         await changing.aclose()

@@ -13,8 +13,8 @@ from support.daemon import DaemonFolder, daemon_folder
 from support.waiting import wait_for
 from support.webhooks import SECRET, WebhookReceiver, webhook_receiver
 
+from monitor.demo.clip import Clip
 from monitor.demo.live_hls import LiveRooms
-from monitor.demo.rooms import make_clips
 
 RESTARTS = 20
 
@@ -29,12 +29,13 @@ def rows(folder: DaemonFolder, query: str) -> list[sqlite3.Row]:
 
 
 @pytest.mark.timeout(420)
-async def test_twenty_kills_lose_and_double_no_incident_and_every_transition_is_delivered(tmp_path: Path) -> None:
+async def test_twenty_kills_lose_and_double_no_incident_and_every_transition_is_delivered(
+    tmp_path: Path, protected_clip: Clip
+) -> None:
     random.seed(20)
     async with webhook_receiver() as receiver, LiveRooms() as rooms:
-        clips = await make_clips(tmp_path / "clips")
-        url = rooms.add("steady", clips["obama-fan-shop"])
-        flickering = rooms.add("flickering", clips["obama-fan-shop"])
+        url = await rooms.add("steady", protected_clip, on_air_for_s=9)
+        flickering = await rooms.add("flickering", protected_clip, on_air_for_s=9)
         streams = [
             {"id": "steady", "url": url, "platform": "demo", "account": "clone-1", "room": "steady"},
             {"id": "flickering", "url": flickering, "platform": "demo", "account": "clone-2", "room": "flickering"},
@@ -47,11 +48,11 @@ async def test_twenty_kills_lose_and_double_no_incident_and_every_transition_is_
                 if restart % 5 == 4:
                     rooms.stop("flickering")
                 elif restart % 5 == 1 and restart > 5:
-                    rooms.restart("flickering")
+                    rooms.restart("flickering", on_air_for_s=9)
                 await folder.start()
                 await asyncio.sleep(random.uniform(0.5, 14 if restart % 5 == 4 else 6))  # the random moment of the kill
                 await folder.kill()
-            rooms.restart("flickering")
+            rooms.restart("flickering", on_air_for_s=9)
             await settle(folder, receiver, rooms)
             check(folder, receiver)
 
@@ -62,14 +63,11 @@ async def settle(folder: DaemonFolder, receiver: WebhookReceiver, rooms: LiveRoo
     await folder.ready()
     for room in ("steady", "flickering"):
         await wait_for(lambda room=room: receiver.of(room, "opened"), timeout_s=30, what=f"{room} opened")
-    await wait_for(
-        lambda: len(rows(folder, "SELECT 1 FROM incidents WHERE state = 'open'")) == 2, timeout_s=30, what="both are open"
-    )
+    is_open = "SELECT 1 FROM incidents WHERE state = 'open'"
+    await wait_for(lambda: len(rows(folder, is_open)) == 2, timeout_s=30, what="both are open")
     for room in ("steady", "flickering"):
         rooms.stop(room)
-    await wait_for(
-        lambda: not rows(folder, "SELECT 1 FROM incidents WHERE state = 'open'"), timeout_s=40, what="all are closed"
-    )
+    await wait_for(lambda: not rows(folder, is_open), timeout_s=40, what="all are closed")
     await wait_for(
         lambda: not rows(folder, "SELECT 1 FROM outbox WHERE delivered_at IS NULL"), timeout_s=30, what="all is told"
     )

@@ -111,13 +111,18 @@ async def test_an_rtmp_room_that_begins_to_drip_times_out_although_bytes_still_c
             while data := await reader.read(4096):
                 inner_writer.write(data)
 
-        async with asyncio.TaskGroup() as group:
-            group.create_task(upstream())
+        forward = asyncio.create_task(upstream())
+        try:
             while data := await inner_reader.read(1 if drip.is_set() else 4096):
                 writer.write(data)
+                await writer.drain()
                 if drip.is_set():
                     dripped += 1
                     await asyncio.sleep(0.2)
+        finally:
+            forward.cancel()
+            await asyncio.gather(forward, return_exceptions=True)
+            inner_writer.close()
 
     with publisher(clip, rtmp.url("room")):
         async with tcp_server(proxy) as port:

@@ -7,9 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
+from blockbuster import blockbuster_ctx
 from support.hls import HttpServer, LiveHls, playlist
 from support.video import write_clip
-from support.watching import QUICK, make_stream, until, watching
+from support.watching import LOOPBACK, QUICK, make_stream, until, watching
 
 from monitor.errors import StreamReason
 from monitor.streams.config import NetworkConfig
@@ -116,3 +117,22 @@ async def test_a_live_room_whose_segments_stop_is_stalled_and_live_again_when_th
         server.serve("/s/index.m3u8", playlist(["0.ts", "1.ts"]))
         await watch.state(StreamState.LIVE)
         assert watch.status().connects == 1
+
+
+async def test_reading_rooms_never_blocks_the_event_loop(
+    server: HttpServer, segments: list[bytes], tmp_path: Path
+) -> None:
+    clip = write_clip(tmp_path / "a.mp4", seconds=3, gop=5)
+    room = LiveHls(server, segments)
+    network = NetworkConfig(allow=LOOPBACK.allow, allow_files=(tmp_path,))
+    rooms = (
+        make_stream(room.url, "hls"),
+        make_stream(str(clip), "file"),
+        make_stream("http://127.0.0.1:9/x.flv", "none"),
+    )
+    with blockbuster_ctx("monitor.streams"):
+        async with watching(*rooms, network=network) as watch:
+            await watch.state(StreamState.ENDED, "file")
+            assert watch.status("file").reason is StreamReason.END_OF_STREAM
+            assert watch.status("hls").state is StreamState.LIVE
+            assert watch.status("none").reason is StreamReason.REFUSED

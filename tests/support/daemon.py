@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import yaml
+from support.rtmp import free_port
 from support.waiting import wait_for
 
 from monitor.demo.rooms import write_gallery
-
-
-def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """``base`` with ``changes`` laid over it, mappings merged key by key."""
-    merged = dict(base)
-    for key, value in changes.items():
-        inner = merged.get(key)
-        merged[key] = merge(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
-    return merged
 
 
 @dataclass(slots=True)
@@ -58,7 +50,6 @@ class DaemonFolder:
                 stdout=output,
                 stderr=output,
                 cwd=self.root,
-                env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
             )
 
     async def kill(self) -> None:
@@ -99,33 +90,30 @@ class DaemonFolder:
         return next((row for row in (answer or {"streams": []})["streams"] if row["id"] == stream_id), {})
 
 
-def free_port() -> int:
-    """A port that nobody listened on a moment ago."""
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @asynccontextmanager
 async def daemon_folder(
-    root: Path, *, streams: Sequence[dict[str, Any]], receivers: Sequence[dict[str, Any]], **changes: Any
+    root: Path,
+    *,
+    streams: Sequence[dict[str, Any]],
+    receivers: Sequence[dict[str, Any]],
+    streams_settings: dict[str, Any] | None = None,
+    incidents: dict[str, Any] | None = None,
 ) -> AsyncIterator[DaemonFolder]:
     """Write the files; the process, if one still runs at the end, is ended."""
     root.mkdir(parents=True, exist_ok=True)
-    write_gallery(root / "gallery")
+    write_gallery(root / "gallery", datetime.now(UTC).date())
     folder = DaemonFolder(root=root, port=free_port())
     settings = {
         "data_dir": str(root / "data"),
         "streams_file": str(root / "streams.yaml"),
         "network": {"allow": ["127.0.0.0/8"]},
         "gallery": {"folder": str(root / "gallery")},
-        "evidence": {"folder": str(root / "data" / "evidence")},
+        "streams": streams_settings or {},
+        "incidents": incidents or {},
         "alerts": {"receivers": list(receivers)},
         "web": {"port": folder.port},
     }
-    (root / "monitor.yaml").write_text(yaml.safe_dump(merge(settings, changes)))
+    (root / "monitor.yaml").write_text(yaml.safe_dump(settings))
     (root / "streams.yaml").write_text(yaml.safe_dump({"streams": list(streams)}))
     try:
         yield folder
