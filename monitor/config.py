@@ -69,9 +69,7 @@ def load_config(path: Path | None, environ: Mapping[str, str]) -> MonitorConfig:
     settings = read_settings(path, environ) if path else SettingsFile(path=Path("defaults"))
     # A section whose keys are all commented out is empty YAML: it means the defaults.
     settings.values = {
-        key: value
-        for key, value in settings.values.items()
-        if value is not None or not _models(annotation_at((key,)))
+        key: value for key, value in settings.values.items() if value is not None or not _models(annotation_at((key,)))
     }
     variables = _apply_environment(settings, environ)
     _place_in_data_dir(settings.values)

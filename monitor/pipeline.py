@@ -11,8 +11,8 @@ from typing import Protocol
 from monitor.clock import Clock
 from monitor.errors import EvidenceError, FrameLost, StorageError
 from monitor.faces.face import PackInfo, PictureFaces
-from monitor.gallery.snapshot import GallerySnapshot
 from monitor.gallery.identity import Identity, Match
+from monitor.gallery.snapshot import GallerySnapshot
 from monitor.incidents.incident import Decision, Incident
 from monitor.sightings.config import SightingsConfig
 from monitor.sightings.metrics import SightingsMetrics
@@ -158,7 +158,7 @@ class StreamPaths:
                 digest = await self._evidence.record(incident, stream, identity, sighting, pack, snapshot.digest)
                 await self._incidents.attach_evidence(incident.id, digest)
             except (EvidenceError, StorageError, FrameLost) as error:
-                log.error("evidence_not_written incident=%s error=%s (tried again at the next sample)", incident.id, error)
+                log.error("evidence_not_written incident=%s error=%s next_try=next_sample", incident.id, error)
         return incident.decision
 
     def _remember(

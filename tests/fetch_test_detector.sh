@@ -6,7 +6,7 @@ target=build/test-models/scrfd.onnx
 [ -e "$target" ] && exit 0
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-if "$1" download --quiet --disable-pip-version-check --no-deps --no-binary :all: --dest "$folder" scrfd==0.3.0 &&
+if "$1" download --quiet --disable-pip-version-check --no-deps --no-binary scrfd --dest "$folder" scrfd==0.3.0 &&
     tar -xzf "$folder"/scrfd-0.3.0.tar.gz -C "$folder"; then
     mkdir -p "$(dirname "$target")"
     cp "$folder"/scrfd-0.3.0/models/scrfd.onnx "$target"

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monitor.cli.options import add_json_option, cache_home
+from monitor.cli.options import add_cache_option, add_json_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,9 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     latency = benches.add_parser("latency", help=line, description=line[0].upper() + line[1:] + ".")
     latency.add_argument("--quick", action="store_true", help=f"{_QUICK_ROOMS} rooms of each kind instead of {_ROOMS}")
     latency.add_argument("--kind", choices=_KINDS, action="append", help="only this kind; may be repeated")
-    latency.add_argument(
-        "--cache-dir", type=Path, default=cache_home(), metavar="DIR", help="for clips and networks (default: %(default)s)"
-    )
+    add_cache_option(latency)
     add_json_option(latency)
 
 
@@ -68,5 +66,6 @@ def _print(rows: Sequence[LatencyRow]) -> None:
     table = Table("kind", "rooms", "p50 s", "p95 s", "aim p95 s", "", title="first picture with the face -> webhook")
     for row in rows:
         met = "met" if row.p95_s < row.aim_p95_s else "missed"
-        table.add_row(row.kind, str(len(row.seconds)), f"{row.p50_s:.2f}", f"{row.p95_s:.2f}", f"{row.aim_p95_s:g}", met)
+        figures = (f"{row.p50_s:.2f}", f"{row.p95_s:.2f}", f"{row.aim_p95_s:g}")
+        table.add_row(row.kind, str(len(row.seconds)), *figures, met)
     Console().print(table)

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monitor.cli.options import add_json_option, cache_home
+from monitor.cli.options import add_cache_option, add_json_option
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -35,9 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--timeout", type=float, default=60.0, metavar="S", help="with --once: give up after so long (default: 60)"
     )
-    parser.add_argument(
-        "--cache-dir", type=Path, default=cache_home(), metavar="DIR", help="for clips and networks (default: %(default)s)"
-    )
+    add_cache_option(parser)
     add_json_option(parser)
 
 

@@ -8,8 +8,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from monitor.cli.options import add_config_option, add_json_option
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from monitor.config import MonitorConfig
     from monitor.gallery.identity import Permission
     from monitor.gallery.snapshot import GallerySnapshot
-    from monitor.gallery.store import ReferenceStore, StoredReference
+    from monitor.gallery.store import ReferenceStore
 
 Progress = Callable[[int, int, str], None]
 
@@ -55,23 +55,6 @@ def run(args: argparse.Namespace) -> int:
     return 2 if refused and args.action == "check" else 0
 
 
-class _ReadOnlyStore:
-    """Remembers what the database knew, and writes nothing."""
-
-    def __init__(self, source: ReferenceStore | None) -> None:
-        self._source = source
-
-    async def load(self, pack_digest: str) -> Sequence[StoredReference]:
-        return await self._source.load(pack_digest) if self._source else ()
-
-    async def put(self, reference: StoredReference) -> None:
-        """Forgets it."""
-
-    async def keep_only(self, photo_sha256s: Collection[str]) -> int:
-        """Deletes nothing."""
-        return 0
-
-
 async def _synchronise(config: MonitorConfig, action: str, progress: Progress) -> GallerySnapshot:
     from prometheus_client import CollectorRegistry
 
@@ -83,28 +66,33 @@ async def _synchronise(config: MonitorConfig, action: str, progress: Progress) -
 
     registry = CollectorRegistry()
     async with AsyncExitStack() as stack:
-        store = await _store(config, action, stack)
+        store = await stack.enter_async_context(_store(config, action))
         pool = VisionPool(config.faces, FacesMetrics(registry))
         stack.push_async_callback(pool.aclose)
         await pool.start()
-        gallery = Gallery(
-            config.gallery.folder, pool, store, config.gallery, SystemClock(), GalleryMetrics(registry)
-        )
+        gallery = Gallery(config.gallery.folder, pool, store, config.gallery, SystemClock(), GalleryMetrics(registry))
         return await gallery.sync(progress)
 
 
-async def _store(config: MonitorConfig, action: str, stack: AsyncExitStack) -> ReferenceStore:
+@asynccontextmanager
+async def _store(config: MonitorConfig, action: str) -> AsyncGenerator[ReferenceStore, None]:
     """sync writes the database; list reads what it holds, if there is one; check judges every photo anew."""
+    from monitor.cli.reference_cache import ReadOnlyStore, stored_references
     from monitor.storage.database import Database
     from monitor.storage.references import SqlReferenceStore
 
-    database = Database(config.storage.url)
-    if action == "check" or (action == "list" and not database.path.exists()):
-        return _ReadOnlyStore(None)
-    await database.open()
-    stack.push_async_callback(database.aclose)
-    store = SqlReferenceStore(database)
-    return store if action == "sync" else _ReadOnlyStore(store)
+    if action == "check":
+        yield ReadOnlyStore(None)
+    elif action == "list":
+        async with stored_references(config) as store:
+            yield store
+    else:
+        database = Database(config.storage.url)
+        await database.open()
+        try:
+            yield SqlReferenceStore(database)
+        finally:
+            await database.aclose()
 
 
 @contextmanager

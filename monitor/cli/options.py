@@ -25,6 +25,12 @@ def add_json_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object, for machines")
 
 
-def cache_home() -> Path:
-    """Where clips and networks of the demo and the benches are kept: the XDG base directory specification's place."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "likeness-monitor"
+def add_cache_option(parser: argparse.ArgumentParser) -> None:
+    """``--cache-dir DIR``, by default where the XDG base directory specification puts caches."""
+    parser.add_argument(
+        "--cache-dir",
+        type=Path,
+        default=Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "likeness-monitor",
+        metavar="DIR",
+        help="for clips and prepared networks (default: %(default)s)",
+    )

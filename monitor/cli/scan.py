@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +20,10 @@ if TYPE_CHECKING:
 
     from monitor.cli.scanner import Judge, Scanner
     from monitor.config import MonitorConfig
-    from monitor.errors import GalleryError
     from monitor.gallery.identity import RefusedPhoto
     from monitor.gallery.snapshot import GallerySnapshot
-    from monitor.streams.sources import Reach
     from monitor.streams.packet import EncodedFrame
+    from monitor.streams.reach import Reach
 
 EXIT_UNREADABLE = 2
 
@@ -69,31 +69,45 @@ def run(args: argparse.Namespace) -> int:
         args.parser.error("--platform and --account go together")
     path = args.config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
     config = load_config(path, os.environ)
-    return asyncio.run(_scan(args, config))
+    return asyncio.run(_scan(expand(args.inputs), args, config))
 
 
-def expand(inputs: Sequence[str]) -> list[str]:
-    """The inputs in order, a folder replaced by the images and videos in and below it, sorted."""
-    expanded: list[str] = []
+class Kind(Enum):
+    """How an input is read."""
+
+    IMAGE = "image"
+    VIDEO = "video"
+    ADDRESS = "address"
+    EMPTY_FOLDER = "empty folder"
+
+
+def expand(inputs: Sequence[str]) -> list[tuple[str, Kind]]:
+    """The inputs in order; a folder is replaced by the images and videos in and below it, sorted."""
+    expanded: list[tuple[str, Kind]] = []
     for name in inputs:
-        path = Path(name)
-        if "://" not in name and path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.suffix.lower() in _IMAGES | _VIDEOS)
-            expanded += [str(file) for file in files if file.is_file()] or [name]
+        if "://" in name:
+            expanded.append((name, Kind.ADDRESS))
+        elif Path(name).is_dir():
+            found = [file for file in sorted(Path(name).rglob("*")) if file.suffix.lower() in _IMAGES | _VIDEOS]
+            files = [(str(file), _kind(file)) for file in found if file.is_file()]
+            expanded += files or [(name, Kind.EMPTY_FOLDER)]
         else:
-            expanded.append(name)
+            expanded.append((name, _kind(Path(name))))
     return expanded
 
 
-async def _scan(args: argparse.Namespace, config: MonitorConfig) -> int:
-    inputs = expand(args.inputs)
+def _kind(file: Path) -> Kind:
+    return Kind.IMAGE if file.suffix.lower() in _IMAGES else Kind.VIDEO
+
+
+async def _scan(inputs: Sequence[tuple[str, Kind]], args: argparse.Namespace, config: MonitorConfig) -> int:
     failed = False
     with _progress() as progress:
         async with _scanner(args, config, progress) as scanner:
             total = progress.add_task("scanning", total=len(inputs))
-            for name in inputs:
-                progress.update(total, description=Path(name).name if "://" not in name else "address")
-                row = await _row(scanner, name, args, config)
+            for name, kind in inputs:
+                progress.update(total, description="address" if kind is Kind.ADDRESS else Path(name).name)
+                row = await _row(scanner, name, kind, args, config)
                 failed = failed or "error" in row
                 _say(json.dumps(row, ensure_ascii=False) if args.json else _in_words(row), progress)
                 progress.advance(total)
@@ -108,30 +122,33 @@ def _say(text: str, progress: Progress) -> None:
         print(text, flush=True)
 
 
-async def _row(scanner: Scanner, name: str, args: argparse.Namespace, config: MonitorConfig) -> dict[str, Any]:
+async def _row(
+    scanner: Scanner, name: str, kind: Kind, args: argparse.Namespace, config: MonitorConfig
+) -> dict[str, Any]:
     from monitor.errors import MonitorError
     from monitor.redact import redact_text
 
-    path = Path(name)
     try:
-        if "://" not in name and path.is_dir():
+        if kind is Kind.EMPTY_FOLDER:
             raise MonitorError("the folder holds no image or video")
-        if "://" not in name and path.suffix.lower() in _IMAGES:
-            result = await scanner.image(path)
+        if kind is Kind.IMAGE:
+            result = await scanner.image(Path(name))
         else:
-            async with aclosing(_frames(name, args, config)) as frames:
+            async with aclosing(_frames(name, kind, args, config)) as frames:
                 result = await scanner.video(frames)
     except MonitorError as err:
         return {"input": name, "error": redact_text(str(err))}
     return {"input": name, **result.to_dict()}
 
 
-async def _frames(name: str, args: argparse.Namespace, config: MonitorConfig) -> AsyncGenerator[EncodedFrame, None]:
+async def _frames(
+    name: str, kind: Kind, args: argparse.Namespace, config: MonitorConfig
+) -> AsyncGenerator[EncodedFrame, None]:
     """Pictures of a file to its end, or of an address for ``--seconds``."""
     from monitor.streams.gop import iter_file, iter_source
     from monitor.streams.sources import choose
 
-    if "://" not in name:
+    if kind is not Kind.ADDRESS:
         iterator = iter_file(Path(name), args.interval)
         while (frame := await asyncio.to_thread(next, iterator, None)) is not None:
             yield frame
@@ -154,7 +171,7 @@ async def _reach(config: MonitorConfig) -> AsyncGenerator[Reach, None]:
     from monitor.clock import SystemClock
     from monitor.streams.guard import AddressGuard
     from monitor.streams.http import GuardedHttp
-    from monitor.streams.sources import Reach
+    from monitor.streams.reach import Reach
 
     guard = AddressGuard(config.network)
     with ThreadPoolExecutor(1, "demux") as demuxers:
@@ -163,7 +180,9 @@ async def _reach(config: MonitorConfig) -> AsyncGenerator[Reach, None]:
 
 
 @asynccontextmanager
-async def _scanner(args: argparse.Namespace, config: MonitorConfig, progress: Progress) -> AsyncGenerator[Scanner, None]:
+async def _scanner(
+    args: argparse.Namespace, config: MonitorConfig, progress: Progress
+) -> AsyncGenerator[Scanner, None]:
     """The pool and the gallery, ready; embeddings that the daemon has stored are used, none is written."""
     from prometheus_client import CollectorRegistry
 
@@ -189,17 +208,15 @@ async def _scanner(args: argparse.Namespace, config: MonitorConfig, progress: Pr
             lambda done, count, photo: progress.update(enrolling, total=count, completed=done, description=photo)
         )
         progress.remove_task(enrolling)
-        for problem in (*snapshot.errors, *snapshot.refused):
-            print(f"monitor: gallery: {_problem(problem)}", file=sys.stderr)
+        for problem in (*map(str, snapshot.errors), *map(_refusal, snapshot.refused)):
+            print(f"monitor: gallery: {problem}", file=sys.stderr)
         if not snapshot.references:
             raise GalleryError(f"{folder}: no identity with an accepted photo; there is nobody to look for")
         yield Scanner(pool, snapshot, config.sightings, _judge(args, snapshot))
 
 
-def _problem(problem: GalleryError | RefusedPhoto) -> str:
-    if isinstance(problem, Exception):
-        return str(problem)
-    return f"{problem.identity_id}/{problem.photo} refused: {problem.reason}: {problem.detail}"
+def _refusal(photo: RefusedPhoto) -> str:
+    return f"{photo.identity_id}/{photo.photo} refused: {photo.reason}: {photo.detail}"
 
 
 def _judge(args: argparse.Namespace, snapshot: GallerySnapshot) -> Judge | None:
@@ -227,7 +244,13 @@ def _progress() -> Progress:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description:.40}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True, redirect_stdout=False)
+    return Progress(
+        *columns,
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+        transient=True,
+        redirect_stdout=False,
+    )
 
 
 def _in_words(row: dict[str, Any]) -> str:

@@ -105,7 +105,9 @@ class DemoSession:
 
 
 @asynccontextmanager
-async def running_demo(folder: Path, *, cache_dir: Path, progress: Progress | None = None) -> AsyncGenerator[DemoSession, None]:
+async def running_demo(
+    folder: Path, *, cache_dir: Path, progress: Progress | None = None
+) -> AsyncGenerator[DemoSession, None]:
     """Make the clips, publish the rooms and start the daemon.
 
     :param folder: for the gallery, the database and the evidence of this run.

@@ -43,7 +43,8 @@ class Quality:
     """Measurements that decide whether a face may be embedded."""
 
     sharpness: float
-    """Variance of the Laplacian of the aligned 112 x 112 grey crop (Pech-Pacheco 2000); blurred below about 30."""
+    """Variance of the Laplacian of the aligned 112 x 112 grey crop (Pech-Pacheco 2000); below about 12 the
+    same person is hardly known any more."""
     brightness: float
     """Mean luma of the aligned crop, 0 to 255."""
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 import numpy as np
 
 from monitor.faces.face import Box, EvidencePictures, Face, PackInfo, PictureFaces, Quality

@@ -33,10 +33,9 @@ def assess(samples: Sequence[Sample], config: SightingsConfig, pack: PackInfo) -
     proof = matching(samples, leading_identity(samples, pack), pack)
     if not proof:
         return _nearest([assess_match(sample.match, pack) for sample in samples])
-    counted = spaced(sample.stream_time for sample in proof)
-    if len(counted) < config.min_samples:
+    if len(spaced(sample.stream_time for sample in proof)) < config.min_samples:
         return EvidenceVerdict.TOO_FEW_SAMPLES
-    if counted[-1] - counted[0] < config.min_seconds:
+    if proof[-1].stream_time - proof[0].stream_time < config.min_seconds:
         return EvidenceVerdict.TOO_SHORT
     return EvidenceVerdict.PASSED
 

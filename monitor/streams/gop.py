@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,10 +12,10 @@ import av.error
 
 from monitor.clock import Clock, SystemClock
 from monitor.errors import StreamError, StreamReason
+from monitor.streams.file import open_file
 from monitor.streams.libav import PacketReader, best_video, video_format
 from monitor.streams.packet import EncodedFrame, Packet, Source, VideoFormat
 from monitor.streams.ring import Gop
-from monitor.streams.sources import open_file
 
 # A GOP of more than this is not held: instants beyond it, up to the next keyframe, are left out and counted.
 MOST_PACKETS = 300
@@ -189,7 +189,7 @@ class _Queue:
 
 async def iter_source(
     source: Source, interval_s: float, *, stream_id: str = "", skipped: Skipped | None = None
-) -> AsyncIterator[EncodedFrame]:
+) -> AsyncGenerator[EncodedFrame, None]:
     """A picture every ``interval_s`` of what ``source`` reads, until it ends; a recording is read no faster than
     it is taken from here (use a source that is not paced). Close the iterator to stop reading.
 

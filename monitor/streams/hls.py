@@ -67,7 +67,7 @@ class HlsSource:
         self._paced = paced
         self._target_s = 0.0
         self._seen: int | None = None
-        self._finished: tuple[int, int, str] | None = None
+        self._finished: tuple[int, str] | None = None
         self._init: tuple[str, ByteRange | None, bytes] | None = None
 
     @property
@@ -81,8 +81,8 @@ class HlsSource:
         :raises StreamError: the reason; PLAYLIST_FROZEN when a live playlist gains no segment.
         """
         url, playlist = await self._resolve()
-        if playlist.ended and _end(playlist) == self._finished:
-            return
+        if playlist.ended and self._finished is not None and not _goes_on(playlist, self._finished):
+            self._seen = None
         playback = _Playback(sink, _Pace(sink, recorded=playlist.ended, paced=self._paced))
         fresh_at = time.monotonic()
         while True:
@@ -144,12 +144,17 @@ class HlsSource:
         await playback.play(segment, video, packets, len(body))
 
 
-def _end(playlist: MediaPlaylist) -> tuple[int, int, str]:
+def _end(playlist: MediaPlaylist) -> tuple[int, str]:
     """What tells one end of a playlist from another; without the query, which may hold a fresh token."""
     if not playlist.segments:
-        return 0, 0, ""
+        return 0, ""
     last = playlist.segments[-1]
-    return len(playlist.segments), last.number, urlsplit(last.url).path
+    return last.number, urlsplit(last.url).path
+
+
+def _goes_on(playlist: MediaPlaylist, finished: tuple[int, str]) -> bool:
+    """Whether an ended playlist is the one that was ``finished``, or that one grown longer; else it is a new one."""
+    return _end(playlist) == finished or _end(playlist)[0] > finished[0]
 
 
 class _Playback:

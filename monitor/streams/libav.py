@@ -30,6 +30,9 @@ from monitor.streams.packet import Packet, PacketSink, VideoFormat
 
 # Containers only: a "video" that is really a playlist, a concat list or an SDP could name further addresses.
 CONTAINERS = "flv,live_flv,mpegts,mov,mp4,matroska,webm,avi,mpeg,ogg,asf"
+# FLV announces sound and picture whether or not both come, and libav waits for both for as long as it may.
+# So the first look is short, for rooms without sound, and only if it shows no picture there is a long one.
+FIRST_PROBE_S = 0.5
 _FLUSH_S = 0.1
 _LEAVE_S = 1.0
 _FALLBACK_STEP_S = 0.04
@@ -43,6 +46,16 @@ _REASONS: tuple[tuple[type[BaseException], StreamReason, str], ...] = (
     (av.error.InvalidDataError, StreamReason.BAD_DATA, "not a video that can be read"),
     (av.error.PermissionError, StreamReason.NOT_FOUND, "the server does not offer this stream"),
 )
+
+
+def av_options(probe_s: float, protocols: str) -> dict[str, str]:
+    """FFmpeg's options for a live input: known containers and protocols only, no waiting for a frame rate."""
+    return {
+        "protocol_whitelist": protocols,
+        "format_whitelist": CONTAINERS,
+        "analyzeduration": str(round(probe_s * 1_000_000)),
+        "fpsprobesize": "0",
+    }
 
 
 class Input(Protocol):

@@ -18,7 +18,8 @@ from monitor.streams.http import GuardedHttp
 from monitor.streams.lifecycle import Backoff, Health, health
 from monitor.streams.metrics import StreamMetrics
 from monitor.streams.packet import Source
-from monitor.streams.sources import Reach, choose, is_file
+from monitor.streams.reach import Reach
+from monitor.streams.sources import choose, is_file
 from monitor.streams.stream import Stream, StreamState, StreamStatus
 
 log = logging.getLogger(__name__)

@@ -16,9 +16,7 @@ def build_app(site: Site) -> web.Application:
     """The pages, the API, the probes and the metrics. Everything is read only."""
     load_templates()
     metrics = WebMetrics(site.registry)
-    app = web.Application(
-        client_max_size=1024, middlewares=[timer(metrics), answer_errors, host_guard(site.config)]
-    )
+    app = web.Application(client_max_size=1024, middlewares=[timer(metrics), answer_errors, host_guard(site.config)])
     app[SITE] = site
     app.on_response_prepare.append(add_headers)
     app.router.add_get("/", pages.index)

@@ -76,6 +76,7 @@ async def _story(folder: DaemonFolder, alertmanager: Server, url: str, clip: Pat
 
         await wait_for(seen_again, timeout_s=30, what="the same incident goes on")
         assert len(await firing(alertmanager)) == 1
+
     async def resolved() -> bool:
         return not await firing(alertmanager)
 

@@ -20,7 +20,8 @@ from monitor.streams.gop import MOST_PACKETS, GopCutter, iter_file, iter_source
 from monitor.streams.guard import AddressGuard
 from monitor.streams.http import GuardedHttp
 from monitor.streams.packet import EncodedFrame
-from monitor.streams.sources import Reach, choose
+from monitor.streams.reach import Reach
+from monitor.streams.sources import choose
 
 
 def wanted(frames: list[EncodedFrame]) -> list[float]:

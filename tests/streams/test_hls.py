@@ -74,6 +74,25 @@ async def test_an_ended_playlist_is_looked_at_again_but_its_segments_are_not_fet
         assert watch.status().state is StreamState.ENDED
 
 
+async def test_an_ended_recording_that_another_one_replaces_is_played(server: HttpServer) -> None:
+    server.serve("/v/0.ts", ts_segments(seconds=1)[0])
+    server.serve("/v/other.ts", ts_segments(seconds=1)[0])
+    server.serve("/v/index.m3u8", playlist(["0.ts"], ended=True))
+    async with watching(make_stream(server.url("/v/index.m3u8"))) as watch:
+        await watch.state(StreamState.ENDED)
+        server.serve("/v/index.m3u8", playlist(["other.ts"], ended=True))
+        await until(lambda: "/v/other.ts" in server.requests)
+
+
+async def test_every_keyframe_of_a_long_live_segment_reaches_the_consumer(server: HttpServer) -> None:
+    parts = ts_segments(seconds=8, segment_s=4, gop=10)
+    server.serve("/l/0.ts", parts[0])
+    server.serve("/l/index.m3u8", playlist(["0.ts"], segment_s=4))
+    async with watching(make_stream(server.url("/l/index.m3u8"))) as watch:
+        await until(lambda: len(watch.frames["room"]) == 4)
+        assert watch.status().frames_dropped == 0
+
+
 async def test_an_ended_room_that_comes_back_is_live_again(server: HttpServer, segments: list[bytes]) -> None:
     server.serve("/v/0.ts", segments[0])
     server.serve("/v/index.m3u8", playlist(["0.ts"], ended=True))

@@ -18,7 +18,7 @@ from support.video import clip_bytes, write_clip
 from support.watching import QUICK, make_stream, until, watching
 
 from monitor.errors import StreamReason
-from monitor.streams.sources import pinned_rtmp
+from monitor.streams.rtmp import pinned_rtmp
 from monitor.streams.stream import StreamState
 
 needs_rtmp = pytest.mark.skipif(bool(missing_programs()), reason=missing_programs() or "all there")

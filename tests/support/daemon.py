@@ -100,7 +100,7 @@ async def daemon_folder(
     incidents: dict[str, Any] | None = None,
 ) -> AsyncIterator[DaemonFolder]:
     """Write the files; the process, if one still runs at the end, is ended."""
-    root.mkdir(parents=True, exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240
     write_gallery(root / "gallery", datetime.now(UTC).date())
     folder = DaemonFolder(root=root, port=free_port())
     settings = {
@@ -113,8 +113,9 @@ async def daemon_folder(
         "alerts": {"receivers": list(receivers)},
         "web": {"port": folder.port},
     }
-    (root / "monitor.yaml").write_text(yaml.safe_dump(settings))
-    (root / "streams.yaml").write_text(yaml.safe_dump({"streams": list(streams)}))
+    files = {"monitor.yaml": settings, "streams.yaml": {"streams": list(streams)}}
+    for name, values in files.items():
+        (root / name).write_text(yaml.safe_dump(values))
     try:
         yield folder
     finally:

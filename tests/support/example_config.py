@@ -1,6 +1,6 @@
 """Writes config/monitor.yaml from the code: every key, its default, and its description as the comment.
 
-    PYTHONPATH=. python tests/support/example_config.py > config/monitor.yaml
+PYTHONPATH=. python tests/support/example_config.py > config/monitor.yaml
 """
 
 from __future__ import annotations

@@ -13,9 +13,7 @@ from monitor.web.config import WebConfig
 from monitor.web.guard import host_is_allowed
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/healthz", "/readyz", "/metrics", "/api/v1/streams", "/no", "/static/icon.svg"]
-)
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/metrics", "/api/v1/streams", "/no", "/static/icon.svg"])
 async def test_every_answer_carries_the_security_headers(browser, site, path):
     response, _ = await browser.get(site, path)
     assert response.headers["Content-Security-Policy"].startswith("default-src 'self';")
