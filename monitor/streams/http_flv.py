@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import AsyncExitStack
 
 import aiohttp
@@ -86,6 +86,9 @@ class HttpInput:
         except TimeoutError as err:
             waiting.cancel()
             raise StreamError(self._late) from err
+        except CancelledError:
+            # The run was cancelled. An error would be printed by PyAV, which drops it while it closes.
+            return b""
         except (aiohttp.ClientError, OSError) as err:
             raise translated(err) from err
 
