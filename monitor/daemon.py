@@ -18,6 +18,7 @@ from monitor.alerts.metrics import AlertsMetrics
 from monitor.alerts.receivers.build import build_receivers
 from monitor.clock import Clock, SystemClock
 from monitor.config import MonitorConfig
+from monitor.evidence.metrics import EvidenceMetrics
 from monitor.evidence.recorder import EvidenceRecorder
 from monitor.faces.metrics import FacesMetrics
 from monitor.faces.pool import VisionPool
@@ -101,11 +102,14 @@ async def running_daemon(
             wake=dispatcher.nudge,
         )
         book = IncidentBook(store, config.incidents, clock, IncidentsMetrics(registry))
+        recorder = EvidenceRecorder(
+            config.evidence.folder, pool, clock, EvidenceMetrics(registry), version("likeness-monitor")
+        )
         paths = StreamPaths(
             faces=pool,
             gallery=lambda: gallery.snapshot,
             incidents=book,
-            evidence=EvidenceRecorder(config.evidence.folder, pool, clock, version("likeness-monitor")),
+            evidence=recorder,
             config=config.sightings,
             metrics=SightingsMetrics(registry),
             clock=clock,
@@ -144,6 +148,7 @@ async def running_daemon(
         await pool.start()
         await gallery.sync()
         await book.restore()
+        await recorder.clear()
         for gap in watch().gaps:
             log.warning("nothing_to_watch %s", gap)
         async with asyncio.TaskGroup() as tasks:

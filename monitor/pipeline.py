@@ -9,10 +9,12 @@ from datetime import datetime
 from typing import Protocol
 
 from monitor.clock import Clock
-from monitor.errors import EvidenceError, FrameLost, StorageError
+from monitor.errors import FrameLost, StorageError
+from monitor.evidence.manifest import Findings
 from monitor.faces.face import PackInfo, PictureFaces
 from monitor.gallery.identity import Identity, Match
 from monitor.gallery.snapshot import GallerySnapshot
+from monitor.incidents.book import WriteEvidence
 from monitor.incidents.incident import Decision, Incident
 from monitor.sightings.config import SightingsConfig
 from monitor.sightings.metrics import SightingsMetrics
@@ -40,23 +42,30 @@ class FaceFinder(Protocol):
 class Incidents(Protocol):
     """The part of the IncidentBook that a stream's path uses."""
 
-    async def observe(self, stream: Stream, identity: Identity, sighting: Sighting, pack: PackInfo) -> Incident: ...
+    def wants_evidence(self, stream: Stream, identity: Identity, sighting: Sighting) -> bool: ...
 
-    async def attach_evidence(self, incident_id: str, manifest_sha256: str) -> None: ...
+    async def observe(
+        self,
+        stream: Stream,
+        identity: Identity,
+        sighting: Sighting,
+        pack: PackInfo,
+        write_evidence: WriteEvidence | None = None,
+    ) -> Incident: ...
+
+
+class Draft(Protocol):
+    """Drawn evidence."""
+
+    async def write(self, incident: Incident) -> str | None: ...
+
+    async def discard(self) -> None: ...
 
 
 class Evidence(Protocol):
     """The part of the EvidenceRecorder that a stream's path uses."""
 
-    async def record(
-        self,
-        incident: Incident,
-        stream: Stream,
-        identity: Identity,
-        sighting: Sighting,
-        pack: PackInfo,
-        gallery_digest: str,
-    ) -> str: ...
+    async def draw(self, findings: Findings) -> Draft | None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,17 +157,24 @@ class StreamPaths:
         if identity is None:  # withdrawn since the picture was matched
             return None
         pack = self._faces.pack
+        draft = None
+        if self._incidents.wants_evidence(stream, identity, sighting):
+            draft = await self._evidence.draw(
+                Findings(
+                    stream=stream,
+                    identity=identity,
+                    sighting=sighting,
+                    pack=pack,
+                    gallery_digest=snapshot.digest,
+                )
+            )
         try:
-            incident = await self._incidents.observe(stream, identity, sighting, pack)
+            incident = await self._incidents.observe(stream, identity, sighting, pack, draft.write if draft else None)
         except StorageError as error:
             log.error("sighting_not_written stream=%s identity=%s error=%s", stream.id, identity.id, error)
+            if draft is not None:
+                await draft.discard()
             return None
-        if incident.decision.is_violation and incident.manifest_sha256 is None:
-            try:
-                digest = await self._evidence.record(incident, stream, identity, sighting, pack, snapshot.digest)
-                await self._incidents.attach_evidence(incident.id, digest)
-            except (EvidenceError, StorageError, FrameLost) as error:
-                log.error("evidence_not_written incident=%s error=%s next_try=next_sample", incident.id, error)
         return incident.decision
 
     def _remember(

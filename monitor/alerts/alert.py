@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
+
+from pydantic import TypeAdapter, ValidationError
 
 from monitor.clock import iso_utc
 from monitor.incidents.incident import Decision, Incident, Transition
@@ -23,7 +25,7 @@ class AlertLinks:
     """The face as it was shown."""
     reference: str
     """The enrolled photo's face that it resembles most."""
-    runbook: str | None
+    runbook: str | None = None
     """What to do; the operator's own page."""
 
     @classmethod
@@ -41,7 +43,10 @@ class AlertLinks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """One transition of one incident, as it was at that moment."""
+    """One transition of one incident, as it was at that moment.
+
+    A field that is added later needs a default: alerts that wait in the outbox of an older version lack it.
+    """
 
     incident_id: str
     sequence: int
@@ -64,9 +69,9 @@ class Alert:
     account: str
     room: str
     stream_id: str
-    title: str
-    products: tuple[str, ...]
-    other_rooms: tuple[str, ...]
+    title: str = ""
+    products: tuple[str, ...] = ()
+    other_rooms: tuple[str, ...] = ()
     """``platform/account/room`` of the other open incidents of this identity."""
     similarity: float
     """Highest cosine so far."""
@@ -98,37 +103,19 @@ class Alert:
         links: AlertLinks,
     ) -> Alert:
         """The alert of ``incident`` in its state after ``transition``."""
+        facts = asdict(incident)
+        facts |= facts.pop("key")
+        own = {field.name for field in fields(cls)}
+        facts = {name: value for name, value in facts.items() if name in own}
+        facts["violation_since"] = incident.violation_since or incident.opened_at
         return cls(
+            **facts,
             incident_id=incident.id,
-            sequence=incident.sequence,
             transition=transition,
             at=at,
             reason=reason,
             detail=detail,
-            identity_id=incident.key.identity_id,
-            identity_name=incident.identity_name,
-            consent=incident.consent,
-            decision=incident.decision,
-            decision_detail=incident.decision_detail,
-            platform=incident.key.platform,
-            account=incident.key.account,
-            room=incident.key.room,
-            stream_id=incident.stream_id,
-            title=incident.title,
-            products=incident.products,
             other_rooms=tuple(other_rooms),
-            similarity=incident.similarity,
-            similarity_threshold=incident.similarity_threshold,
-            margin=incident.margin,
-            samples_matched=incident.samples_matched,
-            samples_seen=incident.samples_seen,
-            seconds_on_screen=incident.seconds_on_screen,
-            face_height_px=incident.face_height_px,
-            stream_time_first=incident.stream_time_first,
-            first_seen_at=incident.first_seen_at,
-            opened_at=incident.opened_at,
-            violation_since=incident.violation_since or incident.opened_at,
-            last_seen_at=incident.last_seen_at,
             links=links,
         )
 
@@ -172,36 +159,26 @@ class Alert:
             "opened_at": iso_utc(self.opened_at),
             "violation_since": iso_utc(self.violation_since),
             "last_seen_at": iso_utc(self.last_seen_at),
-            "links": {
-                "incident": self.links.incident,
-                "frame": self.links.frame,
-                "crop": self.links.crop,
-                "reference": self.links.reference,
-                "runbook": self.links.runbook,
-            },
+            "links": asdict(self.links),
         }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Alert:
-        """The alert that ``to_dict`` wrote, to the precision of the text.
+        """The alert that ``to_dict`` of this or a similar version wrote, to the precision of the text.
 
-        :raises KeyError, ValueError, TypeError: it did not write this.
+        What this version does not know is ignored.
+
+        :raises ValueError: it is not enough for an alert; says what is missing or wrong.
         """
-        fields = dict(data)
-        del fields["summary"]
-        identity = fields.pop("identity")
-        for name in ("at", "first_seen_at", "opened_at", "violation_since", "last_seen_at"):
-            fields[name] = datetime.fromisoformat(fields[name])
-        for name in ("products", "other_rooms"):
-            fields[name] = tuple(fields[name])
-        return cls(
-            **fields
-            | {
-                "transition": Transition(fields["transition"]),
-                "decision": Decision(fields["decision"]),
-                "identity_id": identity["id"],
-                "identity_name": identity["name"],
-                "consent": identity["consent"],
-                "links": AlertLinks(**fields["links"]),
-            }
-        )
+        try:
+            identity = data["identity"]
+            flat = {"identity_id": identity["id"], "identity_name": identity["name"], "consent": identity["consent"]}
+            return _READER.validate_python(data | flat)
+        except ValidationError as err:
+            first = err.errors(include_url=False)[0]
+            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from err
+        except (KeyError, TypeError) as err:
+            raise ValueError(f"identity: {type(err).__name__} {err}") from err
+
+
+_READER = TypeAdapter(Alert)

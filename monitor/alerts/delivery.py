@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from monitor.incidents.incident import Transition
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
@@ -15,7 +13,8 @@ class Delivery:
     id: str
     """The webhook id."""
     receiver: str
-    transition: Transition
+    transition: str
+    """A Transition, or a word of another version of the monitor."""
     sequence: int
     created_at: datetime
     attempts: int

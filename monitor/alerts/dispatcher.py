@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from monitor.alerts.metrics import AlertsMetrics
@@ -21,16 +21,22 @@ log = logging.getLogger(__name__)
 POLL_S = 1.0
 AT_ONCE = 8
 """Attempts under way for one receiver; each belongs to another incident."""
+REFRESHES_AT_ONCE = AT_ONCE // 2
+"""So many of them may repeat what the receiver has; the others stay free for what it has not."""
 
 
 @dataclass(slots=True)
 class _Lane:
-    """What one receiver's task knows. Only that task writes it."""
+    """What one receiver's task and its attempts know."""
 
     receiver: Receiver
     refresh_due: float
     """Monotonic seconds at which alerts in force are to be sent again."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    under_way: set[str] = field(default_factory=set)
+    """Incidents that have an attempt under way: never two of one incident, so that their order stays."""
+    to_refresh: dict[str, OutboxEntry] = field(default_factory=dict)
+    """What is left of the present round of refreshing, by incident."""
     refreshes_failed: int = 0
     disabled: bool = False
 
@@ -63,29 +69,62 @@ class Dispatcher:
 
     async def _serve(self, lane: _Lane) -> None:
         name = lane.receiver.name
-        while True:
-            lane.wake.clear()
-            try:
-                await self._deliver_due(lane)
-                await self._refresh(lane)
-                self._metrics.pending.labels(receiver=name).set(await self._outbox.pending(name))
-            except StorageError as err:
-                log.error("alerts_waiting receiver=%s reason=database error=%s", name, err)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(POLL_S):
-                    await lane.wake.wait()
+        async with asyncio.TaskGroup() as attempts:
+            while True:
+                lane.wake.clear()
+                try:
+                    await self._start_due(lane, attempts)
+                    await self._start_refreshes(lane, attempts)
+                    self._metrics.pending.labels(receiver=name).set(await self._outbox.pending(name))
+                except StorageError as err:
+                    log.error("alerts_waiting receiver=%s reason=database error=%s", name, err)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(POLL_S):
+                        await lane.wake.wait()
 
-    async def _deliver_due(self, lane: _Lane) -> None:
-        name = lane.receiver.name
-        while not lane.disabled:
-            entries = await self._outbox.due(name, self._clock.utc(), AT_ONCE)
-            if not entries:
-                return
-            # Never a TaskGroup here: one row's failing write must not cancel another row's attempt half way.
-            results = await asyncio.gather(*(self._deliver(lane, entry) for entry in entries), return_exceptions=True)
-            for result in results:
-                if isinstance(result, BaseException):
-                    raise result
+    async def _start_due(self, lane: _Lane, attempts: asyncio.TaskGroup) -> None:
+        # As it was before the read: an attempt that ends meanwhile may stand in what was read as not yet made.
+        under_way = frozenset(lane.under_way)
+        if lane.disabled or len(under_way) >= AT_ONCE:
+            return
+        for entry in await self._outbox.due(lane.receiver.name, self._clock.utc(), AT_ONCE + len(under_way)):
+            if len(lane.under_way) < AT_ONCE and entry.alert.incident_id not in under_way:
+                # Newer than what was to be repeated: after it, that would be wrong.
+                lane.to_refresh.pop(entry.alert.incident_id, None)
+                self._start(lane, attempts, entry, self._deliver)
+
+    async def _start_refreshes(self, lane: _Lane, attempts: asyncio.TaskGroup) -> None:
+        every_s = lane.receiver.refresh_s
+        if every_s is None or lane.disabled:
+            return
+        if self._clock.monotonic() >= lane.refresh_due and not lane.to_refresh:
+            entries = await self._outbox.in_force(lane.receiver.name)
+            lane.to_refresh = {entry.alert.incident_id: entry for entry in entries}
+            lane.refresh_due = self._clock.monotonic() + every_s
+        for incident_id, entry in list(lane.to_refresh.items()):
+            if len(lane.under_way) < REFRESHES_AT_ONCE and incident_id not in lane.under_way:
+                del lane.to_refresh[incident_id]
+                self._start(lane, attempts, entry, self._refresh)
+
+    def _start(
+        self,
+        lane: _Lane,
+        attempts: asyncio.TaskGroup,
+        entry: OutboxEntry,
+        carry: Callable[[_Lane, OutboxEntry], Awaitable[None]],
+    ) -> None:
+        async def attempt() -> None:
+            try:
+                await carry(lane, entry)
+                lane.wake.set()
+            except StorageError as err:
+                # Nobody is woken: the row is due at once, and a database that fails is not to be asked without pause.
+                log.error("alerts_waiting receiver=%s reason=database error=%s", lane.receiver.name, err)
+            finally:
+                lane.under_way.discard(entry.alert.incident_id)
+
+        lane.under_way.add(entry.alert.incident_id)
+        attempts.create_task(attempt())
 
     async def _deliver(self, lane: _Lane, entry: OutboxEntry) -> None:
         name = lane.receiver.name
@@ -139,24 +178,18 @@ class Dispatcher:
                 lane.receiver.name,
             )
 
-    async def _refresh(self, lane: _Lane) -> None:
-        every_s = lane.receiver.refresh_s
-        if every_s is None or lane.disabled or self._clock.monotonic() < lane.refresh_due:
+    async def _refresh(self, lane: _Lane, entry: OutboxEntry) -> None:
+        error = await self._attempt(lane, entry)
+        if error is None:
+            lane.refreshes_failed = 0
             return
-        failed = None
-        entries = await self._outbox.in_force(lane.receiver.name)
-        for start in range(0, len(entries), AT_ONCE):
-            chunk = entries[start : start + AT_ONCE]
-            errors = await asyncio.gather(*(self._attempt(lane, entry) for entry in chunk))
-            failed = next((error for error in errors if error is not None), None)
-            if failed is not None:
-                break
-        wait_s = every_s
-        lane.refreshes_failed = lane.refreshes_failed + 1 if failed else 0
-        if failed is not None:
-            wait_s = min(every_s, backoff_s(lane.refreshes_failed, random.random()))
-            log.warning("alerts_not_refreshed receiver=%s error=%r", lane.receiver.name, str(failed))
-        lane.refresh_due = self._clock.monotonic() + wait_s
+        log.warning("alert_not_refreshed receiver=%s webhook_id=%s error=%r", lane.receiver.name, entry.id, str(error))
+        if error.retryable and lane.receiver.refresh_s is not None:
+            # It is not the message: the rest of the round would fail as well.
+            lane.to_refresh.clear()
+            lane.refreshes_failed += 1
+            wait_s = min(lane.receiver.refresh_s, backoff_s(lane.refreshes_failed, random.random()))
+            lane.refresh_due = self._clock.monotonic() + wait_s
 
     async def _attempt(self, lane: _Lane, entry: OutboxEntry) -> DeliveryError | None:
         try:

@@ -29,7 +29,7 @@ class Outbox(Protocol):
 
     async def due(self, receiver: str, now: datetime, limit: int) -> Sequence[OutboxEntry]:
         """The receiver's rows to send now, the oldest first: of each incident only the oldest one that is neither
-        delivered nor dead, and only if its next attempt has come."""
+        delivered nor dead, and only if its next attempt has come. A row that cannot be read becomes dead."""
 
     async def delivered(self, entry_id: str, at: datetime) -> None:
         """The receiver has it."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from monitor.cli.options import add_config_option, add_json_option
 
 if TYPE_CHECKING:
-    from monitor.cli.check import Check
+    from monitor.cli.doctor_check import Check
     from monitor.config import MonitorConfig
 
 
@@ -32,7 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Look at everything, print what was found, and fail if anything failed."""
-    from monitor.cli.check import CheckStatus
+    from monitor.cli.doctor_check import CheckStatus
 
     checks = examine(args.config, os.environ)
     if args.json:
@@ -48,7 +48,7 @@ def examine(path: Path, environ: Mapping[str, str]) -> list[Check]:
 
 
 def _machine_checks() -> Iterator[Check]:
-    from monitor.cli import machine
+    from monitor.cli import doctor_machine as machine
 
     installed = machine.installed_packages()
     yield machine.check_python(sys.version_info[:2])
@@ -60,8 +60,8 @@ def _machine_checks() -> Iterator[Check]:
 
 
 def _configured_checks(path: Path, environ: Mapping[str, str]) -> Iterator[Check]:
-    from monitor.cli.check import fail, ok, warn
     from monitor.cli.check_config import check
+    from monitor.cli.doctor_check import fail, ok, warn
 
     report = check(path, environ)
     if report.problems:
@@ -77,7 +77,8 @@ def _configured_checks(path: Path, environ: Mapping[str, str]) -> Iterator[Check
 def _part_checks(config: MonitorConfig) -> Iterator[Check]:
     from sqlalchemy.engine import make_url
 
-    from monitor.cli import machine, parts
+    from monitor.cli import doctor_machine as machine
+    from monitor.cli import doctor_parts as parts
 
     has_nvidia = Path("/dev/nvidiactl").exists()
     yield parts.check_provider(config.faces.provider, parts.available_providers(), has_nvidia=has_nvidia)

@@ -6,19 +6,21 @@ import argparse
 import asyncio
 import logging
 import os
-from pathlib import Path
+
+from monitor.cli.options import add_config_option
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the command."""
     parser = subparsers.add_parser("run", help="start the daemon", description=__doc__)
-    parser.add_argument("--config", type=Path, default=Path("config/monitor.yaml"), help="the configuration file")
+    add_config_option(parser)
     parser.add_argument(
         "--log-level", choices=["debug", "info", "warning", "error"], default="info", help="default: info"
     )
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
+    """Watch until SIGTERM or Ctrl-C, which is how a daemon is meant to end: 0."""
     from monitor.config import load_config
     from monitor.daemon import run_until_signal
     from monitor.streams.catalogue import load_streams

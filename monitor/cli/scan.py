@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from monitor.cli.options import DEFAULT_CONFIG, add_json_option
 
@@ -144,24 +145,57 @@ async def _row(
 async def _frames(
     name: str, kind: Kind, args: argparse.Namespace, config: MonitorConfig
 ) -> AsyncGenerator[EncodedFrame, None]:
-    """Pictures of a file to its end, or of an address for ``--seconds``."""
-    from monitor.streams.gop import iter_file, iter_source
+    """Pictures of a file to its end, or of an address for ``--seconds``.
+
+    :raises StreamError: reading failed; at an address: before the first picture.
+    """
+    from monitor.streams.gop import iter_file
+
+    if kind is Kind.ADDRESS:
+        async with aclosing(_live(name, args, config)) as live:
+            async for picture in live:
+                yield picture
+        return
+    iterator = iter_file(Path(name), args.interval)
+    while (frame := await asyncio.to_thread(next, iterator, None)) is not None:
+        yield frame
+
+
+async def _live(url: str, args: argparse.Namespace, config: MonitorConfig) -> AsyncGenerator[EncodedFrame, None]:
+    from monitor.errors import StreamError
+    from monitor.redact import redact_url
+    from monitor.streams.gop import iter_source
     from monitor.streams.sources import choose
 
-    if kind is not Kind.ADDRESS:
-        iterator = iter_file(Path(name), args.interval)
-        while (frame := await asyncio.to_thread(next, iterator, None)) is not None:
-            yield frame
-        return
+    _refuse_unparsable(url)
     deadline = asyncio.get_running_loop().time() + args.seconds
+    began = False
     async with _reach(config) as reach:
-        source = choose(name, reach, paced=False)
+        source = choose(url, reach, paced=False)
         async with aclosing(iter_source(source, args.interval)) as live:
             while (left := deadline - asyncio.get_running_loop().time()) > 0:
                 try:
-                    yield await asyncio.wait_for(anext(live), left)
+                    frame = await asyncio.wait_for(anext(live), left)
                 except (StopAsyncIteration, TimeoutError):
                     return
+                except StreamError as err:
+                    if not began:
+                        raise
+                    # A room that goes off the air: what was seen until then counts.
+                    print(f"monitor: {redact_url(url)} ended before --seconds: {err}", file=sys.stderr)
+                    return
+                began = True
+                yield frame
+
+
+def _refuse_unparsable(url: str) -> None:
+    from monitor.errors import MonitorError
+
+    try:
+        _ = urlsplit(url).port
+    except ValueError as err:
+        # What the parser says can repeat a part of the address, and that a key.
+        raise MonitorError("the address cannot be read: its host or port is not valid") from err
 
 
 @asynccontextmanager
@@ -225,15 +259,16 @@ def _judge(args: argparse.Namespace, snapshot: GallerySnapshot) -> Judge | None:
         return None
     from datetime import UTC, datetime
 
-    from monitor.incidents.rules import decide
+    from monitor.incidents.rules import Showing, decide
     from monitor.streams.stream import Stream
 
     stream = Stream(id="scan", url="", platform=args.platform, account=args.account, room="scan")
 
     def judge(identity_id: str) -> str:
         permissions = snapshot.identities[identity_id].permissions
-        decision, _ = decide(permissions, stream=stream, now=datetime.now(UTC), rooms_now=("scan",))
-        return decision
+        now = datetime.now(UTC)
+        showing = Showing(room=stream.room, kind=stream.kind, first_seen=now, last_seen=now)
+        return decide(permissions, stream=stream, now=now, showing=showing).decision
 
     return judge
 

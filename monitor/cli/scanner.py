@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from monitor.errors import FrameLost, ImageRefused
 from monitor.faces.face import Face, PackInfo, PictureFaces
+from monitor.faces.images import MOST_BYTES
 from monitor.gallery.identity import Match
 from monitor.gallery.snapshot import GallerySnapshot
 from monitor.sightings.config import SightingsConfig
@@ -110,13 +111,9 @@ class Scanner:
     async def image(self, path: Path) -> ScanResult:
         """Faces and matches of one image.
 
-        :raises ImageRefused: it cannot be read.
+        :raises ImageRefused: it cannot be read, or is too large.
         """
-        try:
-            data = await asyncio.to_thread(path.read_bytes)
-        except OSError as err:
-            raise ImageRefused(f"cannot be read: {err.strerror}") from err
-        picture = await self._faces.analyse_image(data)
+        picture = await self._faces.analyse_image(await asyncio.to_thread(_read_image, path))
         result = ScanResult(frames=1, faces=len(picture.faces))
         for face in picture.faces:
             match = self._match(face)
@@ -129,7 +126,7 @@ class Scanner:
 
         :raises StreamError: reading failed; FrameLost: not one picture could be decoded.
         """
-        tally = _Tally()
+        tally = _Tally(self._faces.pack)
         tracker = Tracker("scan", self._faces.pack, self._config)
         lost: FrameLost | None = None
         async for frame, analysed in self._analysed(frames):
@@ -165,6 +162,16 @@ class Scanner:
         return None if face.embedding is None else self._gallery.match(face.embedding)
 
 
+def _read_image(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > MOST_BYTES:
+            raise ImageRefused(f"the file has {size} bytes, at most {MOST_BYTES} are read")
+        return path.read_bytes()
+    except OSError as err:
+        raise ImageRefused(f"cannot be read: {err.strerror}") from err
+
+
 def _single(face: Face, match: Match) -> Presence:
     return Presence(
         identity_id=match.best.identity_id,
@@ -181,7 +188,8 @@ def _single(face: Face, match: Match) -> Presence:
 class _Tally:
     """Adds up what the tracker says of one recording."""
 
-    def __init__(self) -> None:
+    def __init__(self, pack: PackInfo) -> None:
+        self._pack = pack
         self.result = ScanResult()
         self._began: float | None = None
         self._ended = 0.0
@@ -212,6 +220,9 @@ class _Tally:
                 self._suspect(update.match, update.verdict, stream_time, face)
 
     def _suspect(self, match: Match, verdict: EvidenceVerdict, stream_time: float, face: Face) -> None:
+        # The verdict is the track's: this picture may match nobody, and resemble somebody else a little.
+        if assess_match(match, self._pack) is not EvidenceVerdict.PASSED:
+            return
         identity_id = match.best.identity_id
         before = self._unproven.get(identity_id)
         self._unproven[identity_id] = Presence(

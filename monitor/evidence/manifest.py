@@ -24,23 +24,23 @@ REFERENCE = "reference.jpg"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Circumstances:
-    """What the evidence was gathered with."""
+class Findings:
+    """What was found, and with what."""
 
+    stream: Stream
+    identity: Identity
+    sighting: Sighting
     pack: PackInfo
     gallery_digest: str
-    software_version: str
-    recorded_at: datetime
 
 
 def manifest_bytes(
     incident: Incident,
+    findings: Findings,
     *,
-    stream: Stream,
-    identity: Identity,
-    sighting: Sighting,
     files: Mapping[str, bytes],
-    circumstances: Circumstances,
+    software_version: str,
+    recorded_at: datetime,
 ) -> bytes:
     """The manifest as canonical JSON: sorted keys, no spaces, UTF-8, a line feed at the end.
 
@@ -48,12 +48,13 @@ def manifest_bytes(
 
     :param files: file name to content, as they lie beside the manifest.
     """
+    identity, sighting = findings.identity, findings.sighting
     document = {
         "format": "likeness-evidence",
         "format_version": FORMAT_VERSION,
         "incident": _incident(incident),
         "identity": {"id": identity.id, "name": identity.name, "names": dict(identity.names)},
-        "stream": _stream(stream),
+        "stream": _stream(findings.stream),
         "sighting": _sighting(sighting),
         "samples": [_sample(sample) for sample in sighting.samples],
         "shown_sample": _sample(sighting.best),
@@ -62,7 +63,11 @@ def manifest_bytes(
             "photo_sha256": sighting.best.match.best.reference.photo_sha256,
         },
         "files": {name: sha256(content) for name, content in files.items()},
-        **_circumstances(circumstances),
+        "other_faces": "made unrecognisable",
+        "recorded_at": iso_utc(recorded_at),
+        "software_version": software_version,
+        "gallery_digest": findings.gallery_digest,
+        **_pack(findings.pack),
     }
     return canonical(document)
 
@@ -140,12 +145,8 @@ def _box(box: Box) -> list[float]:
     return [round(float(corner), 2) for corner in (box.x1, box.y1, box.x2, box.y2)]
 
 
-def _circumstances(circumstances: Circumstances) -> dict[str, Any]:
-    pack = circumstances.pack
+def _pack(pack: PackInfo) -> dict[str, Any]:
     return {
-        "recorded_at": iso_utc(circumstances.recorded_at),
-        "software_version": circumstances.software_version,
-        "gallery_digest": circumstances.gallery_digest,
         "pack": {"name": pack.name, "digest": pack.digest, "provider": pack.provider},
         "thresholds": {"similarity": round(pack.similarity_threshold, 6), "margin": round(pack.margin, 6)},
     }

@@ -1,26 +1,28 @@
-"""Writes an incident's evidence: all of it or nothing, once."""
+"""Draws and writes an incident's evidence. What fails is told and counted here; an alert never waits long for it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
 from monitor.clock import Clock
 from monitor.errors import EvidenceError, FrameLost
-from monitor.evidence.manifest import CROP, FRAME, MANIFEST, REFERENCE, Circumstances, manifest_bytes, sha256
-from monitor.faces.face import Box, EvidencePictures, PackInfo
-from monitor.gallery.identity import Identity
+from monitor.evidence.folder import Written, remove_partial, write_once
+from monitor.evidence.manifest import CROP, FRAME, MANIFEST, REFERENCE, Findings, manifest_bytes
+from monitor.evidence.metrics import EvidenceFailure, EvidenceMetrics
+from monitor.faces.face import Box, EvidencePictures
 from monitor.incidents.incident import Incident
-from monitor.sightings.sighting import Sighting
 from monitor.streams.packet import EncodedFrame
-from monitor.streams.stream import Stream
 
 log = logging.getLogger(__name__)
+
+DRAW_TRIES = 3
+"""A worker that dies takes the pictures in its hands with it, whoever's fault it was."""
+DRAW_WITHIN_S = 2.0
+WRITE_WITHIN_S = 2.0
 
 
 class Renderer(Protocol):
@@ -36,117 +38,99 @@ class Renderer(Protocol):
 class EvidenceRecorder:
     """Keeps ``<folder>/<incident id>/{frame.jpg,crop.jpg,reference.jpg,manifest.json}``.
 
-    The files appear together, by one rename, after all of them are on disk. What is there is never changed.
+    The files appear before their incident does. A process that is killed in between leaves a folder that no incident
+    refers to; it stays, because a database that was begun anew or put back from a copy would look the same.
     """
 
-    def __init__(self, folder: Path, renderer: Renderer, clock: Clock, software_version: str) -> None:
+    def __init__(
+        self, folder: Path, renderer: Renderer, clock: Clock, metrics: EvidenceMetrics, software_version: str
+    ) -> None:
         self._folder = folder
         self._renderer = renderer
         self._clock = clock
+        self._metrics = metrics
         self._software_version = software_version
-        self._writer = asyncio.Lock()
 
-    async def record(
-        self,
-        incident: Incident,
-        stream: Stream,
-        identity: Identity,
-        sighting: Sighting,
-        pack: PackInfo,
-        gallery_digest: str,
-    ) -> str:
-        """Record the sighting's best sample as the evidence of ``incident``, unless it has evidence already.
+    async def clear(self) -> None:
+        """Remove what a killed process left half written; before anything is recorded."""
+        await asyncio.to_thread(remove_partial, self._folder)
 
-        :returns: SHA-256 of the manifest that is on disk, as hex.
-        :raises EvidenceError: the picture cannot be drawn or the files cannot be written.
-        """
-        folder = self._folder / incident.id
-        present = await asyncio.to_thread(_manifest_digest, folder)
-        if present is not None:
-            return present
-        files = await self._pictures(incident, identity, sighting)
-        circumstances = Circumstances(
-            pack=pack,
-            gallery_digest=gallery_digest,
+    async def draw(self, findings: Findings) -> Draft | None:
+        """The pictures of the sighting's best sample, to be written for its incident; None if drawing failed."""
+        try:
+            async with asyncio.timeout(DRAW_WITHIN_S):
+                return Draft(self, findings, await self._pictures(findings))
+        except FrameLost as err:
+            self._failed(EvidenceFailure.NOT_DRAWN, findings, err)
+        except TimeoutError:
+            self._failed(EvidenceFailure.TIMED_OUT, findings, f"not drawn within {DRAW_WITHIN_S:g} s")
+        return None
+
+    async def put(self, incident: Incident, findings: Findings, pictures: EvidencePictures) -> Written | None:
+        """Write the evidence of ``incident``, unless it is there already; None if that failed."""
+        try:
+            async with asyncio.timeout(WRITE_WITHIN_S):
+                return await asyncio.to_thread(self._put, incident, findings, pictures)
+        except EvidenceError as err:
+            self._failed(EvidenceFailure.NOT_WRITTEN, findings, err)
+        except TimeoutError:
+            self._failed(EvidenceFailure.TIMED_OUT, findings, f"not written within {WRITE_WITHIN_S:g} s")
+        return None
+
+    async def _pictures(self, findings: Findings) -> EvidencePictures:
+        best = findings.sighting.best
+        label = f"{findings.identity.name} {best.match.best.similarity:.2f}"
+        for _ in range(DRAW_TRIES - 1):
+            try:
+                return await self._renderer.render(best.frame, best.pts, best.box, label)
+            except FrameLost as err:
+                log.warning("evidence_drawn_again stream=%s reason=%s", findings.stream.id, err.reason)
+        return await self._renderer.render(best.frame, best.pts, best.box, label)
+
+    def _put(self, incident: Incident, findings: Findings, pictures: EvidencePictures) -> Written:
+        files = {
+            FRAME: pictures.frame_jpeg,
+            CROP: pictures.crop_jpeg,
+            REFERENCE: findings.sighting.best.match.best.reference.crop_jpeg,
+        }
+        manifest = manifest_bytes(
+            incident,
+            findings,
+            files=files,
             software_version=self._software_version,
             recorded_at=self._clock.utc(),
         )
-        manifest = await asyncio.to_thread(
-            manifest_bytes,
-            incident,
-            stream=stream,
-            identity=identity,
-            sighting=sighting,
-            files=files,
-            circumstances=circumstances,
+        return write_once(self._folder / incident.id, files | {MANIFEST: manifest})
+
+    def _failed(self, reason: EvidenceFailure, findings: Findings, error: object) -> None:
+        self._metrics.failures.labels(reason).inc()
+        log.error(
+            "evidence_not_recorded stream=%s identity=%s reason=%s error=%s next_try=next_sample",
+            findings.stream.id,
+            findings.identity.id,
+            reason,
+            error,
         )
-        async with self._writer:
-            digest = await asyncio.to_thread(_write, folder, files | {MANIFEST: manifest})
-        log.info("evidence_recorded incident=%s manifest_sha256=%s", incident.id, digest)
-        return digest
-
-    async def _pictures(self, incident: Incident, identity: Identity, sighting: Sighting) -> dict[str, bytes]:
-        best = sighting.best
-        label = f"{identity.name} {best.match.best.similarity:.2f}"
-        try:
-            pictures = await self._renderer.render(best.frame, best.pts, best.box, label)
-        except FrameLost as err:
-            raise EvidenceError(f"evidence of incident {incident.id}: the picture was not drawn: {err}") from err
-        return {
-            FRAME: pictures.frame_jpeg,
-            CROP: pictures.crop_jpeg,
-            REFERENCE: best.match.best.reference.crop_jpeg,
-        }
 
 
-def _manifest_digest(folder: Path) -> str | None:
-    """Digest of the manifest in ``folder``, None where nothing was recorded yet.
+class Draft:
+    """Drawn evidence that waits for its incident."""
 
-    :raises EvidenceError: there is a folder without a readable manifest.
-    """
-    try:
-        return sha256((folder / MANIFEST).read_bytes())
-    except FileNotFoundError as err:
-        if folder.exists():
-            raise EvidenceError(f"evidence folder {folder} has no {MANIFEST}: move the folder away") from err
-        return None
-    except OSError as err:
-        raise EvidenceError(f"evidence folder {folder} cannot be read ({err.strerror}); check its rights") from err
+    def __init__(self, recorder: EvidenceRecorder, findings: Findings, pictures: EvidencePictures) -> None:
+        self._recorder = recorder
+        self._findings = findings
+        self._pictures = pictures
+        self._written: Written | None = None
 
+    async def write(self, incident: Incident) -> str | None:
+        """Write it as the evidence of ``incident``.
 
-def _write(folder: Path, files: Mapping[str, bytes]) -> str:
-    present = _manifest_digest(folder)
-    if present is not None:
-        return present
-    # A name of its own for each incident: what a killed process left is found and replaced by the next attempt.
-    partial = folder.with_name(f".{folder.name}.partial")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        for name, content in files.items():
-            _write_file(partial / name, content)
-        _sync_folder(partial)
-        partial.rename(folder)
-        _sync_folder(folder.parent)
-    except OSError as err:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise EvidenceError(
-            f"evidence folder {folder} cannot be written ({err.strerror}); free some space and give this user the "
-            "right to write there"
-        ) from err
-    return sha256(files[MANIFEST])
+        :returns: SHA-256 of the manifest that is on disk, as hex; None if that failed.
+        """
+        self._written = await self._recorder.put(incident, self._findings, self._pictures)
+        return self._written.manifest_sha256 if self._written else None
 
-
-def _write_file(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    async def discard(self) -> None:
+        """Remove what ``write`` wrote: its incident was not committed and the next one has another id."""
+        if self._written is not None and self._written.new:
+            await asyncio.to_thread(shutil.rmtree, self._written.folder, ignore_errors=True)

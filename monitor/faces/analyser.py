@@ -33,6 +33,10 @@ class FaceAnalyser:
         self._recogniser = recogniser
         self._config = config
 
+    def boxes(self, picture: NDArray[np.uint8]) -> list[Box]:
+        """Where ``picture`` (shape (H, W, 3), BGR) shows a face, however small or blurred."""
+        return [_box(corners) for corners in _usable(self._detector.detect(picture), picture).boxes]
+
     def faces(self, picture: NDArray[np.uint8]) -> tuple[Face, ...]:
         """All faces of ``picture`` (shape (H, W, 3), BGR), best det_score first.
 

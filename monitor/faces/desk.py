@@ -11,7 +11,7 @@ from monitor.errors import FrameLossReason, FrameLost, ImageRefused
 from monitor.faces import wire
 from monitor.faces.analyser import FaceAnalyser
 from monitor.faces.decode import Decoder
-from monitor.faces.draw import boxed_jpeg, crop_jpeg
+from monitor.faces.draw import boxed_jpeg, crop_jpeg, others_hidden
 from monitor.faces.face import PictureFaces
 from monitor.faces.images import decode_image
 
@@ -60,10 +60,8 @@ class Desk:
         if picture is None:
             raise FrameLost(FrameLossReason.UNDECODABLE, "the picture did not come out of the data")
         box = wire.box_from_wire(message["box"])
-        return {
-            "frame_jpeg": boxed_jpeg(picture.pixels, box, message["label"]),
-            "crop_jpeg": crop_jpeg(picture.pixels, box),
-        }
+        shown = others_hidden(picture.pixels, self.analyser.boxes(picture.pixels), box)
+        return {"frame_jpeg": boxed_jpeg(shown, box, message["label"]), "crop_jpeg": crop_jpeg(shown, box)}
 
     def _crop_image(self, message: wire.Message) -> wire.Message:
         return {"crop_jpeg": crop_jpeg(decode_image(message["data"]), wire.box_from_wire(message["box"]))}

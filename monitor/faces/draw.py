@@ -1,6 +1,8 @@
-"""Draws evidence: the picture with a face's box, and the face cut out."""
+"""Draws evidence: the picture with a face's box, and the face cut out; nobody else's face can be known in it."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
@@ -14,8 +16,33 @@ CROP_MARGIN = 0.4
 LEAST_CROP_PX = 160
 """A crop is at least this high where the picture allows."""
 
+HIDDEN_MARGIN = 0.25
+"""Surroundings on each side of a face that are hidden with it, as a part of its size."""
+
+_SAME_FACE = 0.5
+_HIDDEN_BLOCKS = 5
 _YELLOW = (0, 215, 255)
 _BLACK = (0, 0, 0)
+
+
+def others_hidden(picture: NDArray[np.uint8], faces: Iterable[Box], shown: Box) -> NDArray[np.uint8]:
+    """A copy of ``picture`` (shape (H, W, 3), BGR) in which of ``faces`` only the one at ``shown`` can be known.
+
+    Of the others a few blocks of colour are left; where they lie over ``shown``, that face stays as it was.
+    """
+    hidden = picture.copy()
+    height, width = picture.shape[:2]
+    for face in faces:
+        if face.overlap(shown) >= _SAME_FACE:
+            continue
+        left, right = _span((face.x1 + face.x2) / 2, face.width * (1 + 2 * HIDDEN_MARGIN), width)
+        top, bottom = _span((face.y1 + face.y2) / 2, face.height * (1 + 2 * HIDDEN_MARGIN), height)
+        area = hidden[top:bottom, left:right]
+        blocks = cv2.resize(area, (_HIDDEN_BLOCKS, _HIDDEN_BLOCKS), interpolation=cv2.INTER_AREA)
+        area[:] = cv2.resize(blocks, (right - left, bottom - top), interpolation=cv2.INTER_NEAREST)
+    left, top, right, bottom = (max(0, round(value)) for value in (shown.x1, shown.y1, shown.x2, shown.y2))
+    hidden[top:bottom, left:right] = picture[top:bottom, left:right]
+    return hidden
 
 
 def boxed_jpeg(picture: NDArray[np.uint8], box: Box, label: str) -> bytes:

@@ -82,12 +82,12 @@ class PictureFaces:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidencePictures:
-    """JPEG files drawn by a worker for one face."""
+    """JPEG files drawn by a worker for one face; all other faces are made unrecognisable."""
 
     frame_jpeg: bytes = field(repr=False)
     """The whole picture with the box drawn."""
     crop_jpeg: bytes = field(repr=False)
-    """The face with some surroundings, nothing drawn."""
+    """The face with some surroundings, no box drawn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,7 +19,7 @@ from monitor.gallery.store import ReferenceStore, StoredReference
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
-"""Called with photos done, photos in all, and ``identity/photo`` of the one just done."""
+"""Called with photos done, photos in all, and ``identity/photo`` of one just done."""
 
 # A photo whose analysis is lost this often is at fault itself; it waits until its file changes.
 _MAX_ATTEMPTS = 5
@@ -100,7 +101,7 @@ def judge_measurements(face_height_px: float, sharpness: float, config: GalleryC
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:
-    """A photo as it was at the last sync."""
+    """A photo as it was when it was examined."""
 
     stamp: FileStamp
     outcome: Reference | RefusedPhoto
@@ -112,7 +113,10 @@ class _Known:
 
 
 class Enrolment:
-    """Enrols photos, a few at a time; reads and measures only those that changed."""
+    """Enrols photos, a few at a time; reads and measures only those that changed.
+
+    ``begin``, then ``plan`` and ``advance`` in turn while it is ``busy``, then ``halt``.
+    """
 
     def __init__(self, analyser: FaceAnalyser, store: ReferenceStore, config: GalleryConfig) -> None:
         self._analyser = analyser
@@ -121,33 +125,65 @@ class Enrolment:
         self._known: dict[tuple[str, str], _Known] = {}
         self._stored: dict[str, StoredReference] | None = None
         self._kept: frozenset[str] | None = None
+        self._photos: Sequence[GalleryFile] = ()
+        self._due: deque[GalleryFile] = deque()
+        self._begun: dict[tuple[str, str], FileStamp] = {}
+        self._examining: dict[asyncio.Task[None], GalleryFile] = {}
 
-    async def enrol(
-        self, photos: Sequence[GalleryFile], progress: Progress | None = None
-    ) -> list[Reference | RefusedPhoto]:
-        """The outcome of every photo, in the order given.
+    async def begin(self) -> None:
+        """Before each sync: what changed, and what cannot be told from having changed, is looked at once more.
 
         :raises StorageError: the stored embeddings cannot be read.
         """
         if self._stored is None:
             self._stored = await self._load()
-        present = {(photo.identity_id, photo.name) for photo in photos}
+        self._begun = {}
+
+    def plan(self, photos: Sequence[GalleryFile]) -> None:
+        """Take ``photos`` for all that there are now, also while earlier ones are being examined."""
+        present = {_key(photo) for photo in photos}
+        self._photos = photos
         self._known = {key: known for key, known in self._known.items() if key in present}
-        waiting = iter(photos)
-        done = 0
+        self._begun = {key: stamp for key, stamp in self._begun.items() if key in present}
+        self._due = deque(photo for photo in photos if self._is_due(photo))
 
-        async def work() -> None:
-            nonlocal done
-            for photo in waiting:
-                await self._examine(photo)
-                done += 1
+    @property
+    def busy(self) -> bool:
+        """Whether ``advance`` has something to do."""
+        return bool(self._due or self._examining)
+
+    async def advance(self, for_s: float, progress: Progress | None = None) -> None:
+        """Examine photos until none is due, or for ``for_s`` seconds; what is under way then goes on."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + for_s
+        while self.busy and (left := deadline - loop.time()) > 0:
+            while self._due and len(self._examining) < self._config.enrolments_at_once:
+                photo = self._due.popleft()
+                self._begun[_key(photo)] = photo.stamp
+                self._examining[asyncio.create_task(self._examine(photo))] = photo
+            done, _ = await asyncio.wait(self._examining, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                photo = self._examining.pop(task)
+                task.result()
                 if progress is not None:
-                    progress(done, len(photos), f"{photo.identity_id}/{photo.name}")
+                    rest = len(self._due) + len(self._examining)
+                    progress(max(0, len(self._photos) - rest), len(self._photos), f"{photo.identity_id}/{photo.name}")
 
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(min(self._config.enrolments_at_once, len(photos))):
-                tasks.create_task(work())
-        return [self._known[photo.identity_id, photo.name].outcome for photo in photos]
+    async def halt(self) -> None:
+        """Give up what is under way; nothing is after a sync that ended well."""
+        examining, self._examining = self._examining, {}
+        for task in examining:
+            task.cancel()
+        await asyncio.gather(*examining, return_exceptions=True)
+
+    def outcomes(self) -> list[Reference | RefusedPhoto]:
+        """What is known of the planned photos, the oldest file first; a changed photo counts as it was."""
+        by_age = sorted(self._known.items(), key=lambda item: (item[1].stamp.mtime_ns, item[0]))
+        return [known.outcome for _, known in by_age]
+
+    def undecided(self) -> frozenset[str]:
+        """The identities with planned photos that were never looked at."""
+        return frozenset(photo.identity_id for photo in self._photos if _key(photo) not in self._known)
 
     async def forget_removed(self) -> None:
         """Delete the stored embeddings of every photo that is not an accepted reference now.
@@ -177,10 +213,12 @@ class Enrolment:
             if row.pack_digest == pack.digest and row.embedding.shape == (pack.dimension,)
         }
 
+    def _is_due(self, photo: GalleryFile) -> bool:
+        known = self._known.get(_key(photo))
+        return self._begun.get(_key(photo)) != photo.stamp and not (known is not None and known.stands(photo))
+
     async def _examine(self, photo: GalleryFile) -> None:
-        known = self._known.get((photo.identity_id, photo.name))
-        if known is not None and known.stands(photo):
-            return
+        known = self._known.get(_key(photo))
         attempts = 0
         outcome: Reference | RefusedPhoto
         try:
@@ -193,7 +231,9 @@ class Enrolment:
             again = "will be tried again" if attempts < _MAX_ATTEMPTS else "will be tried again when the file changes"
             detail = f"the analysis was lost {attempts} times ({err}), {again}"
             outcome = _refused(photo, Refusal(reason=RefusalReason.UNREADABLE, detail=detail))
-        self._known[photo.identity_id, photo.name] = _Known(stamp=photo.stamp, outcome=outcome, attempts=attempts)
+        # Otherwise it went or changed meanwhile.
+        if self._begun.get(_key(photo)) == photo.stamp:
+            self._known[_key(photo)] = _Known(stamp=photo.stamp, outcome=outcome, attempts=attempts)
 
     async def _outcome(self, photo: GalleryFile, data: bytes, sha256: str) -> Reference | RefusedPhoto:
         assert self._stored is not None
@@ -231,11 +271,17 @@ class Enrolment:
         )
 
     async def _put(self, row: StoredReference) -> None:
+        # Whatever becomes of the photo, the row is to be looked at when the sync ends.
+        self._kept = None
         try:
             await self._store.put(row)
         except StorageError as err:
             # The person is protected all the same; only the next start has to measure the photo again.
             log.error("gallery_embedding_not_stored photo_sha256=%s detail=%s", row.photo_sha256, err)
+
+
+def _key(photo: GalleryFile) -> tuple[str, str]:
+    return photo.identity_id, photo.name
 
 
 def _refused(photo: GalleryFile, refusal: Refusal) -> RefusedPhoto:

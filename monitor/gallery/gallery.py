@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from monitor.clock import Clock
 from monitor.errors import GalleryError, MonitorError
+from monitor.gallery.claims import settle_claims
 from monitor.gallery.config import GalleryConfig
 from monitor.gallery.enrolment import Enrolment, FaceAnalyser, Progress
 from monitor.gallery.folder import scan_folder
@@ -21,9 +23,12 @@ from monitor.gallery.watch import folder_changes
 
 log = logging.getLogger(__name__)
 
+_LOOK_EVERY_S = 0.5
+"""So often the folder is read again, and what was enrolled put to use, while many photos are being enrolled."""
+
 
 class Gallery:
-    """Owns the snapshot. ``snapshot`` may be read at any time; a sync replaces it in one assignment."""
+    """Owns the snapshot. ``snapshot`` may be read at any time; a sync replaces it, each time in one assignment."""
 
     def __init__(
         self,
@@ -42,6 +47,7 @@ class Gallery:
         self._enrolment = Enrolment(pool, store, config)
         self._syncing = asyncio.Lock()
         self._snapshot = GallerySnapshot.empty()
+        self._holders: Mapping[str, str] = {}
         self._loaded = False
 
     @property
@@ -58,9 +64,10 @@ class Gallery:
             raise GalleryError(f"{self._folder}: not read yet; large galleries take minutes the first time")
 
     async def sync(self, progress: Progress | None = None) -> GallerySnapshot:
-        """Read what changed in the folder and put the result to use.
+        """Read what changed in the folder and put it to use: what is known at once, new photos as they are enrolled.
 
-        Photos and identity files that cannot be used stand in the snapshot with their reason; the rest is loaded.
+        What changes while many photos are being enrolled does not wait for them. Photos and identity files that cannot
+        be used stand in the snapshot with their reason; the rest is loaded.
 
         :raises GalleryError: the folder itself cannot be read.
         :raises StorageError: the stored embeddings cannot be read. In both cases the snapshot in use stays.
@@ -94,25 +101,40 @@ class Gallery:
                     log.exception("gallery_sync_failed consequence=last_good_gallery_stays")
 
     async def _sync(self, progress: Progress | None) -> bool:
+        before = self._snapshot
+        await self._enrolment.begin()
+        try:
+            while await self._look():
+                await self._enrolment.advance(_LOOK_EVERY_S, progress)
+        finally:
+            await self._enrolment.halt()
+        self._holders = {reference.photo_sha256: reference.identity_id for reference in self._snapshot.references}
+        self._loaded = True
+        await self._enrolment.forget_removed()
+        return self._snapshot is not before
+
+    async def _look(self) -> bool:
+        """Put to use what the folder holds and what is known of its photos; whether photos are left to enrol."""
         scan = await asyncio.to_thread(scan_folder, self._folder, now=self._clock.utc())
         identities, mistakes = await asyncio.to_thread(self._register.update, scan.folders)
-        photos = [photo for folder in scan.folders if folder.id in identities for photo in folder.photos]
-        outcomes = await self._enrolment.enrol(photos, progress)
+        self._enrolment.plan([photo for folder in scan.folders if folder.id in identities for photo in folder.photos])
+        outcomes = self._enrolment.outcomes()
+        references, claimed = settle_claims(
+            (outcome for outcome in outcomes if isinstance(outcome, Reference)), self._holders
+        )
         new = await asyncio.to_thread(
             GallerySnapshot.build,
             identities,
-            [outcome for outcome in outcomes if isinstance(outcome, Reference)],
-            refused=[outcome for outcome in outcomes if isinstance(outcome, RefusedPhoto)],
+            references,
+            refused=[*claimed, *(outcome for outcome in outcomes if isinstance(outcome, RefusedPhoto))],
             errors=(*scan.errors, *mistakes),
+            undecided=self._enrolment.undecided(),
         )
-        changed = not _same(self._snapshot, new)
-        if changed:
+        if not _same(self._snapshot, new):
             old, self._snapshot = self._snapshot, new
             self._metrics.show(new)
             _report(old, new)
-        self._loaded = True
-        await self._enrolment.forget_removed()
-        return changed
+        return self._enrolment.busy
 
 
 def _same(old: GallerySnapshot, new: GallerySnapshot) -> bool:

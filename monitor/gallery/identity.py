@@ -62,6 +62,8 @@ class RefusalReason(StrEnum):
     SEVERAL_FACES = "several_faces"
     FACE_TOO_SMALL = "face_too_small"
     BLURRED = "blurred"
+    CLAIMED_BY_ANOTHER = "claimed_by_another"
+    """The same photo lies in the folder of another person, who had it first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,7 @@ class GalleryMetrics:
         )
         self.sync_seconds = Histogram(
             "monitor_gallery_sync_seconds",
-            "Seconds from the start of reading the folder to the new snapshot being in use.",
+            "Seconds from the start of reading the folder until every photo in it was enrolled or refused.",
             buckets=(0.01, 0.05, 0.1, 0.5, 1, 2, 5, 15, 60, 300),
             registry=registry,
         )

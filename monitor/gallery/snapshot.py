@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Self
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from monitor.errors import GalleryError
 from monitor.faces.face import Embedding
-from monitor.gallery.identity import Identity, Match, Permission, Reference, RefusedPhoto
+from monitor.gallery.identity import Identity, Match, Permission, Reference, RefusalReason, RefusedPhoto
 from monitor.gallery.matcher import Matcher
 
 
@@ -47,19 +46,23 @@ class GallerySnapshot:
         *,
         refused: Iterable[RefusedPhoto],
         errors: Iterable[GalleryError],
+        undecided: Collection[str] = (),
     ) -> Self:
-        """Sort, index and digest; adds the errors that only show once everything is together."""
-        accepted = sorted(references, key=lambda reference: (reference.identity_id, reference.photo))
+        """Sort, index and digest; adds the errors that only show once everything is together.
+
+        :param references: no photo of two identities.
+        :param undecided: identities with photos that nobody looked at yet, so that they are not called unprotected.
+        """
+        accepted = tuple(sorted(references, key=lambda reference: (reference.identity_id, reference.photo)))
         turned_down = tuple(sorted(refused, key=lambda photo: (photo.identity_id, photo.photo)))
-        unambiguous, shared = _without_shared_photos(accepted)
-        unprotected = _unprotected(identities, unambiguous, turned_down)
+        decided = identities.keys() - set(undecided)
         return cls(
             identities=MappingProxyType(dict(sorted(identities.items()))),
-            references=unambiguous,
+            references=accepted,
             refused=turned_down,
-            errors=(*errors, *shared, *unprotected),
-            digest=gallery_digest(identities, unambiguous),
-            matcher=Matcher(unambiguous),
+            errors=(*errors, *_claimed(turned_down), *_unprotected(decided, accepted, turned_down)),
+            digest=gallery_digest(identities, accepted),
+            matcher=Matcher(accepted),
         )
 
     def match(self, embedding: Embedding) -> Match | None:
@@ -105,26 +108,16 @@ def _canonical(permission: Permission) -> list[object]:
     ]
 
 
-def _without_shared_photos(references: Sequence[Reference]) -> tuple[tuple[Reference, ...], list[GalleryError]]:
-    """Leave out photos that two identities claim: their margin to each other would always be nought."""
-    claims: defaultdict[str, list[Reference]] = defaultdict(list)
-    for reference in references:
-        claims[reference.photo_sha256].append(reference)
-    shared = {
-        sha256: claim for sha256, claim in claims.items() if len({reference.identity_id for reference in claim}) > 1
-    }
-    errors = [
-        GalleryError(
-            f"the same photo stands for several people: {', '.join(f'{r.identity_id}/{r.photo}' for r in claim)}; "
-            "it is used for none of them, leave it only in the folder of the person it shows"
-        )
-        for claim in shared.values()
+def _claimed(refused: Sequence[RefusedPhoto]) -> list[GalleryError]:
+    return [
+        GalleryError(f"{photo.identity_id}/{photo.photo} {photo.detail}")
+        for photo in refused
+        if photo.reason is RefusalReason.CLAIMED_BY_ANOTHER
     ]
-    return tuple(reference for reference in references if reference.photo_sha256 not in shared), errors
 
 
 def _unprotected(
-    identities: Mapping[str, Identity], references: Sequence[Reference], refused: Sequence[RefusedPhoto]
+    identities: Collection[str], references: Sequence[Reference], refused: Sequence[RefusedPhoto]
 ) -> list[GalleryError]:
     protected = {reference.identity_id for reference in references}
     return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -15,9 +15,9 @@ from monitor.faces.face import PackInfo
 from monitor.gallery.identity import Identity
 from monitor.incidents import life
 from monitor.incidents.config import IncidentsConfig
-from monitor.incidents.incident import Decision, Incident, IncidentKey, IncidentState
+from monitor.incidents.incident import Decision, Incident, IncidentKey, IncidentState, TimelineEntry
 from monitor.incidents.metrics import IncidentsMetrics
-from monitor.incidents.rules import decide
+from monitor.incidents.rules import Judgement, Showing, decide
 from monitor.incidents.store import IncidentStore
 from monitor.incidents.totals import Totals
 from monitor.sightings.sighting import Sighting
@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+WriteEvidence = Callable[[Incident], Awaitable[str | None]]
+"""Writes an incident's evidence, returns its manifest's SHA-256; None if that failed, which it has told itself."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Held:
@@ -34,6 +37,7 @@ class _Held:
 
     incident: Incident
     totals: Totals
+    showing: Showing
     seen_at: float
     """Monotonic seconds of the last sighting, or of the restore."""
     saved_at: float
@@ -73,17 +77,37 @@ class IncidentBook:
                     samples_seen=incident.samples_seen,
                     seconds=incident.seconds_on_screen,
                 )
-                self._open[incident.key] = _Held(incident=incident, totals=totals, seen_at=now, saved_at=now)
+                at = incident.last_seen_at
+                showing = Showing(room=incident.key.room, kind=None, first_seen=at, last_seen=at)
+                self._open[incident.key] = _Held(
+                    incident=incident, totals=totals, showing=showing, seen_at=now, saved_at=now
+                )
             self._count_open()
         log.info("incidents_restored open=%d", len(self._open))
 
-    async def observe(self, stream: Stream, identity: Identity, sighting: Sighting, pack: PackInfo) -> Incident:
+    def wants_evidence(self, stream: Stream, identity: Identity, sighting: Sighting) -> bool:
+        """Whether the sighting is a violation, by what is known now, and its incident has no evidence yet."""
+        held = self._open.get(IncidentKey.of(stream, identity))
+        if held is not None and held.incident.manifest_sha256 is not None:
+            return False
+        return self._judge(held, stream, identity, sighting).decision.is_violation
+
+    async def observe(
+        self,
+        stream: Stream,
+        identity: Identity,
+        sighting: Sighting,
+        pack: PackInfo,
+        write_evidence: WriteEvidence | None = None,
+    ) -> Incident:
         """Judge a sighting and open or extend its incident.
 
+        :param write_evidence: called for a violation that has no evidence yet. What it wrote is noted in the same
+            transaction as the incident's opening, so that nobody is told of a violation whose proof may still be lost.
         :returns: the incident's state, which is on disk unless only its counters grew.
         :raises StorageError: nothing was changed; the next sample of the sighting may be observed as if this was not.
         """
-        return await self._to_the_end(self._observe(stream, identity, sighting, pack))
+        return await self._to_the_end(self._observe(stream, identity, sighting, pack, write_evidence))
 
     async def tick(self) -> None:
         """Close every incident whose likeness was not seen for ``close_after``. Call it about once a second.
@@ -92,48 +116,42 @@ class IncidentBook:
         """
         await self._to_the_end(self._close_unseen())
 
-    async def attach_evidence(self, incident_id: str, manifest_sha256: str) -> None:
-        """Note that the evidence is written; the same digest again changes nothing.
-
-        :raises StorageError: nothing was changed.
-        """
-        await self._to_the_end(self._attach(incident_id, manifest_sha256))
-
-    async def _observe(self, stream: Stream, identity: Identity, sighting: Sighting, pack: PackInfo) -> Incident:
-        key = IncidentKey(identity_id=identity.id, platform=stream.platform, account=stream.account, room=stream.room)
+    async def _observe(
+        self,
+        stream: Stream,
+        identity: Identity,
+        sighting: Sighting,
+        pack: PackInfo,
+        write_evidence: WriteEvidence | None,
+    ) -> Incident:
         async with self._lock:
-            now = self._clock.utc()
-            held = self._open.get(key)
-            decision, detail = decide(identity.permissions, stream=stream, now=now, rooms_now=self._rooms(key))
-            if held is not None:
-                return await self._extend(held, sighting, decision, detail)
-            change = life.begin(
-                key,
-                stream=stream,
-                identity=identity,
-                sighting=sighting,
-                pack=pack,
-                decision=decision,
-                detail=detail,
-                now=now,
+            now, now_s = self._clock.utc(), self._clock.monotonic()
+            held = self._open.get(IncidentKey.of(stream, identity))
+            judgement = self._judge(held, stream, identity, sighting)
+            totals = (held.totals if held else Totals()).plus(sighting)
+            if held is None:
+                change = life.begin(stream, identity, sighting, pack, judgement, now)
+            else:
+                change = life.seen_again(held.incident, sighting, totals, judgement, now)
+            if write_evidence is not None and change.incident.lacks_evidence:
+                digest = await write_evidence(change.incident)
+                change = change if digest is None else life.with_evidence(change, digest, now)
+            after = _Held(
+                incident=change.incident,
+                totals=totals,
+                showing=_showing(stream, sighting),
+                seen_at=now_s,
+                saved_at=held.saved_at if held else now_s,
             )
-            await self._commit(change, Totals().plus(sighting), self._clock.monotonic())
+            await self._take(change, after)
             return change.incident
 
-    async def _extend(self, held: _Held, sighting: Sighting, decision: Decision, detail: str) -> Incident:
-        now_s = self._clock.monotonic()
-        totals = held.totals.plus(sighting)
-        seen = replace(life.seen_again(held.incident, sighting, totals), decision_detail=detail)
-        change = life.judge_again(seen, decision, detail, self._clock.utc())
-        if change is not None:
-            await self._commit(change, totals, now_s)
-            return change.incident
-        saved_at = held.saved_at
-        if now_s - saved_at >= self._config.persist_every_s:
-            await self._save(seen)
-            saved_at = now_s
-        self._open[seen.key] = _Held(incident=seen, totals=totals, seen_at=now_s, saved_at=saved_at)
-        return seen
+    async def _take(self, change: life.Change, after: _Held) -> None:
+        """Keep the state ``after``; it is written if there is something to tell, or if it was not written for long."""
+        if change.timeline or after.seen_at - after.saved_at >= self._config.persist_every_s:
+            await self._commit(change, replace(after, saved_at=after.seen_at))
+        else:
+            self._open[change.incident.key] = after
 
     async def _close_unseen(self) -> None:
         async with self._lock:
@@ -144,59 +162,41 @@ class IncidentBook:
                     continue
                 change = life.close(held.incident, self._clock.utc(), unseen_s)
                 try:
-                    await self._commit(change, held.totals, held.seen_at)
+                    await self._commit(change, held)
                 except StorageError as err:
                     log.warning("incident_not_closed incident=%s error=%s", held.incident.id, err)
 
-    async def _attach(self, incident_id: str, manifest_sha256: str) -> None:
-        async with self._lock:
-            if not await self._store.attach_evidence(incident_id, manifest_sha256, self._clock.utc()):
-                return
-            for key, held in self._open.items():
-                if held.incident.id == incident_id:
-                    known = replace(held.incident, manifest_sha256=manifest_sha256)
-                    self._open[key] = replace(held, incident=known)
-                    break
-        log.info("incident_evidence incident=%s manifest_sha256=%s", incident_id, manifest_sha256)
-
-    async def _commit(self, change: life.Change, totals: Totals, seen_at: float) -> None:
+    async def _commit(self, change: life.Change, after: _Held) -> None:
         incident = change.incident
-        await self._save(incident, change)
-        if incident.state is IncidentState.OPEN:
-            self._open[incident.key] = _Held(
-                incident=incident, totals=totals, seen_at=seen_at, saved_at=self._clock.monotonic()
-            )
-        else:
-            del self._open[incident.key]
-        self._metrics.transitions.labels(event=change.entry.event, decision=incident.decision).inc()
-        self._count_open()
-        log.info(
-            "incident event=%s incident=%s identity=%s account=%s/%s room=%s decision=%s similarity=%.3f detail=%r",
-            change.entry.event,
-            incident.id,
-            incident.key.identity_id,
-            incident.key.platform,
-            incident.key.account,
-            incident.key.room,
-            incident.decision,
-            incident.similarity,
-            change.entry.detail,
-        )
-
-    async def _save(self, incident: Incident, change: life.Change | None = None) -> None:
         try:
-            if change is None:
-                await self._store.save(incident)
-            else:
-                await self._store.save(incident, timeline=(change.entry,), transition=change.transition)
+            await self._store.save(incident, timeline=change.timeline, transition=change.transition)
         except StorageError:
             self._metrics.store_failures.inc()
             raise
+        if incident.state is IncidentState.OPEN:
+            self._open[incident.key] = after
+        else:
+            del self._open[incident.key]
+        self._count_open()
+        for entry in change.timeline:
+            self._metrics.transitions.labels(event=entry.event, decision=incident.decision).inc()
+            _log(incident, entry)
 
-    def _rooms(self, key: IncidentKey) -> tuple[str, ...]:
-        """Rooms of the key's account that show its identity, the earliest-opened first, the key's own included."""
-        rooms = [incident.key.room for incident in self.open_incidents() if replace(incident.key, room=key.room) == key]
-        return tuple(rooms) if key.room in rooms else (*rooms, key.room)
+    def _judge(self, held: _Held | None, stream: Stream, identity: Identity, sighting: Sighting) -> Judgement:
+        publisher = IncidentKey.of(stream, identity).publisher
+        earlier = [
+            other
+            for other in self._open.values()
+            if other.incident.key.publisher == publisher and (held is None or other.incident.id < held.incident.id)
+        ]
+        return decide(
+            identity.permissions,
+            stream=stream,
+            now=self._clock.utc(),
+            showing=_showing(stream, sighting),
+            earlier=[other.showing for other in sorted(earlier, key=lambda other: other.incident.id)],
+            before=held.incident.decision if held else None,
+        )
 
     def _count_open(self) -> None:
         counts = Counter(held.incident.decision for held in self._open.values())
@@ -209,3 +209,22 @@ class IncidentBook:
         self._changes.add(task)
         task.add_done_callback(self._changes.discard)
         return await asyncio.shield(task)
+
+
+def _showing(stream: Stream, sighting: Sighting) -> Showing:
+    return Showing(room=stream.room, kind=stream.kind, first_seen=sighting.first_seen, last_seen=sighting.last_seen)
+
+
+def _log(incident: Incident, entry: TimelineEntry) -> None:
+    log.info(
+        "incident event=%s incident=%s identity=%s account=%s/%s room=%s decision=%s similarity=%.3f detail=%r",
+        entry.event,
+        incident.id,
+        incident.key.identity_id,
+        incident.key.platform,
+        incident.key.account,
+        incident.key.room,
+        incident.decision,
+        incident.similarity,
+        entry.detail,
+    )

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from monitor.gallery.identity import Identity
+from monitor.streams.stream import Stream
+
 
 class Decision(StrEnum):
     """What the permission rules say of a sighting; all but ``permitted`` are violations."""
@@ -48,6 +51,16 @@ class IncidentKey:
     account: str
     room: str
 
+    @classmethod
+    def of(cls, stream: Stream, identity: Identity) -> IncidentKey:
+        """Of ``identity`` shown on ``stream``."""
+        return cls(identity_id=identity.id, platform=stream.platform, account=stream.account, room=stream.room)
+
+    @property
+    def publisher(self) -> tuple[str, str, str]:
+        """What the incidents of one account's rooms have in common: identity, platform, account."""
+        return self.identity_id, self.platform, self.account
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
@@ -88,6 +101,11 @@ class Incident:
     """Grows by one with every transition; orders the alerts of one incident."""
     manifest_sha256: str | None = None
     """Digest of the evidence manifest, once it is written."""
+
+    @property
+    def lacks_evidence(self) -> bool:
+        """Whether it is a violation without evidence."""
+        return self.decision.is_violation and self.manifest_sha256 is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,18 +10,21 @@ from ulid import ULID
 from monitor.faces.face import PackInfo
 from monitor.gallery.identity import Identity
 from monitor.incidents.incident import Decision, Incident, IncidentKey, IncidentState, TimelineEntry, Transition
+from monitor.incidents.rules import Judgement
 from monitor.incidents.totals import Totals
-from monitor.sightings.sighting import Sighting
+from monitor.sightings.sighting import Sample, Sighting
 from monitor.streams.stream import Stream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One step: the incident after it, the timeline's line, and what receivers are told, if anything."""
+    """One step: the incident after it, and what is to be kept of it."""
 
     incident: Incident
-    entry: TimelineEntry
-    transition: Transition | None
+    timeline: tuple[TimelineEntry, ...] = ()
+    """The timeline's new lines; that of the transition is the first."""
+    transition: Transition | None = None
+    """What receivers are told, if anything."""
 
 
 def transition_of(before: Decision, after: Decision) -> Transition | None:
@@ -34,84 +37,68 @@ def transition_of(before: Decision, after: Decision) -> Transition | None:
 
 
 def begin(
-    key: IncidentKey,
-    *,
-    stream: Stream,
-    identity: Identity,
-    sighting: Sighting,
-    pack: PackInfo,
-    decision: Decision,
-    detail: str,
-    now: datetime,
+    stream: Stream, identity: Identity, sighting: Sighting, pack: PackInfo, judgement: Judgement, now: datetime
 ) -> Change:
     """The first state of an incident."""
-    best = sighting.best
-    totals = Totals().plus(sighting)
-    consent = identity.consent
+    best, consent = sighting.best, identity.consent
+    violation = judgement.decision.is_violation
     incident = Incident(
         id=str(ULID.from_datetime(now)),
-        key=key,
+        key=IncidentKey.of(stream, identity),
         identity_name=identity.name,
         consent=f"{consent.basis}, {consent.date}, {consent.reference}",
         stream_id=stream.id,
         state=IncidentState.OPEN,
-        decision=decision,
-        decision_detail=detail,
+        decision=judgement.decision,
+        decision_detail=judgement.detail,
         title=stream.title,
         products=stream.products,
         similarity=best.match.best.similarity,
         margin=best.match.margin,
         similarity_threshold=pack.similarity_threshold,
-        samples_matched=totals.samples_matched,
-        samples_seen=totals.samples_seen,
+        samples_matched=sighting.samples_matched,
+        samples_seen=sighting.samples_seen,
         face_height_px=best.box.height,
-        seconds_on_screen=totals.seconds,
+        seconds_on_screen=sighting.seconds,
         first_seen_at=sighting.first_seen,
         opened_at=now,
         last_seen_at=sighting.last_seen,
-        violation_since=now if decision.is_violation else None,
+        violation_since=now if violation else None,
         stream_time_first=sighting.stream_time_first,
-        sequence=1 if decision.is_violation else 0,
+        sequence=1 if violation else 0,
     )
-    transition = Transition.OPENED if decision.is_violation else None
-    return Change(incident=incident, entry=_entry(incident, transition or "permitted", now), transition=transition)
+    return _told(incident, Transition.OPENED if violation else None, now)
 
 
-def seen_again(incident: Incident, sighting: Sighting, totals: Totals) -> Incident:
-    """The incident with what ``sighting`` adds; ``totals`` include it."""
-    best = sighting.best
-    longer = replace(
-        incident,
+def seen_again(incident: Incident, sighting: Sighting, totals: Totals, judgement: Judgement, now: datetime) -> Change:
+    """The incident with what ``sighting`` adds, and what another decision changes; ``totals`` include the sighting."""
+    seen = replace(
+        _with_figures(incident, sighting.best),
         samples_matched=totals.samples_matched,
         samples_seen=totals.samples_seen,
         seconds_on_screen=totals.seconds,
         last_seen_at=max(incident.last_seen_at, sighting.last_seen),
+        decision=judgement.decision,
+        decision_detail=judgement.detail,
     )
-    if best.match.best.similarity <= incident.similarity:
-        return longer
-    return replace(
-        longer,
-        similarity=best.match.best.similarity,
-        margin=best.match.margin,
-        face_height_px=best.box.height,
-    )
-
-
-def judge_again(incident: Incident, decision: Decision, detail: str, now: datetime) -> Change | None:
-    """What another decision changes, or None if it is the same one."""
-    transition = transition_of(incident.decision, decision)
+    transition = transition_of(incident.decision, judgement.decision)
     if transition is None:
-        return None
+        return Change(incident=seen)
     since = now if transition is Transition.OPENED else incident.violation_since
-    after = replace(
-        incident,
-        decision=decision,
-        decision_detail=detail,
-        violation_since=since,
-        sequence=incident.sequence + 1,
+    return _told(replace(seen, violation_since=since, sequence=incident.sequence + 1), transition, now)
+
+
+def with_evidence(change: Change, manifest_sha256: str, now: datetime) -> Change:
+    """``change`` with the digest of the evidence that was written for it."""
+    entry = TimelineEntry(
+        incident_id=change.incident.id,
+        at=now,
+        event="evidence_recorded",
+        reason="evidence_recorded",
+        detail=f"manifest sha256 {manifest_sha256}",
     )
-    event = transition if decision.is_violation else "permitted"
-    return Change(incident=after, entry=_entry(after, event, now), transition=transition)
+    incident = replace(change.incident, manifest_sha256=manifest_sha256)
+    return replace(change, incident=incident, timeline=(*change.timeline, entry))
 
 
 def close(incident: Incident, now: datetime, unseen_s: float) -> Change:
@@ -130,14 +117,27 @@ def close(incident: Incident, now: datetime, unseen_s: float) -> Change:
         reason="likeness_gone",
         detail=f"not seen for {unseen_s:.0f} s",
     )
-    return Change(incident=after, entry=entry, transition=transition)
+    return Change(incident=after, timeline=(entry,), transition=transition)
 
 
-def _entry(incident: Incident, event: str, now: datetime) -> TimelineEntry:
-    return TimelineEntry(
+def _told(incident: Incident, transition: Transition | None, now: datetime) -> Change:
+    entry = TimelineEntry(
         incident_id=incident.id,
         at=now,
-        event=event,
+        event=transition if transition and incident.decision.is_violation else "permitted",
         reason=incident.decision,
         detail=incident.decision_detail,
+    )
+    return Change(incident=incident, timeline=(entry,), transition=transition)
+
+
+def _with_figures(incident: Incident, best: Sample) -> Incident:
+    """The incident with the figures of ``best``, if that is the better sample."""
+    if best.match.best.similarity <= incident.similarity:
+        return incident
+    return replace(
+        incident,
+        similarity=best.match.best.similarity,
+        margin=best.match.margin,
+        face_height_px=best.box.height,
     )

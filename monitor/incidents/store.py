@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Protocol
 
 from monitor.incidents.incident import Incident, TimelineEntry, Transition
@@ -21,14 +20,9 @@ class IncidentStore(Protocol):
     async def save(
         self, incident: Incident, *, timeline: Sequence[TimelineEntry] = (), transition: Transition | None = None
     ) -> None:
-        """Write the incident's state and the timeline's new lines; a ``transition`` is to be told to every receiver.
+        """Write the incident's state and the timeline's new lines.
 
-        :raises StorageError: nothing of it was written.
-        """
+        :param transition: to be told to every receiver, in the words of the timeline's first line.
 
-    async def attach_evidence(self, incident_id: str, manifest_sha256: str, at: datetime) -> bool:
-        """Note the manifest's digest, with a line in the timeline.
-
-        :returns: False when the incident had this digest already, or does not exist.
         :raises StorageError: nothing of it was written.
         """

@@ -12,12 +12,17 @@ class SightingsConfig(BaseModel):
 
     min_samples: int = Field(
         default=3,
-        ge=1,
+        ge=2,
         le=12,
-        description="Matching pictures needed, each at least 0.9 s of stream time after the one before.",
+        description="Matching pictures needed, each at least 0.9 s of stream time after the one before. With 2 a "
+        "resemblance by chance, in one shot, can wake somebody; one picture alone never proves anything.",
     )
     min_seconds: float = Field(
-        default=2.0, ge=0, le=60, description="Stream time that the matching pictures must span, in seconds."
+        default=2.0,
+        ge=1,
+        le=60,
+        description="Stream time that the matching pictures must span, in seconds. Below 2 a face that a video or a "
+        "poster shows in passing is alerted like one that is broadcast.",
     )
     evidence_window_s: float = Field(
         default=30.0,
@@ -30,8 +35,8 @@ class SightingsConfig(BaseModel):
         default=8.0,
         ge=1,
         le=600,
-        description="A face that was not seen for this many seconds of stream time has left; if it returns it needs "
-        "new evidence. Keep it at two sampling intervals or more.",
+        description="A face that was not seen, or did not match, for this many seconds of stream time has left; if it "
+        "returns it needs new evidence. Keep it at two sampling intervals or more, and below incidents.close_after.",
     )
     burst_samples: int = Field(
         default=4,

@@ -55,7 +55,7 @@ class Sighting:
     best: Sample = field(repr=False)
     """The sample of the highest similarity."""
     samples_seen: int
-    """How many pictures of the track were compared in all."""
+    """How many pictures of the track were compared, since the sighting before this one if there was one."""
     samples_matched: int
     """How many of them passed the similarity threshold."""
 

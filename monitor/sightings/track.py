@@ -66,11 +66,13 @@ class Track:
     def compared(self, stream_time: float, match: Match | None, sample: Sample | None) -> EvidenceVerdict:
         """Add one comparison to the evidence; returns what the track proves now.
 
-        Once a sighting began, the verdict is about this picture: ``passed`` where it extends the sighting, else why it
-        does not.
+        While a sighting runs, the verdict is about this picture: ``passed`` where it extends the sighting, else why it
+        does not. A sighting that nothing extended for ``track_lost_after_s`` is over, as if the face had left: it may
+        be somebody else's by now, so the next sighting needs evidence of its own.
 
         :param sample: the comparison with its picture where it reached the candidate threshold, else None.
         """
+        self._end_if_stale()
         self._seen += 1
         self._count_burst(stream_time, match)
         if self._sighting is not None:
@@ -86,7 +88,7 @@ class Track:
 
     @property
     def sighting(self) -> Sighting | None:
-        """The sighting as of the last picture that belongs to it; None until the evidence passed."""
+        """The sighting as of the last picture that belongs to it; None while the evidence has not passed."""
         return self._sighting
 
     def burst_wanted(self) -> tuple[float, ...]:
@@ -102,6 +104,16 @@ class Track:
         self._samples = matching(self._samples, identity_id, self._pack)
         self._matched = len(self._samples)
         self._sighting = self._sight(str(ULID.from_datetime(self._samples[0].utc)), identity_id)
+
+    def _end_if_stale(self) -> None:
+        if self._sighting is None:
+            return
+        if self.last_seen - self._sighting.stream_time_last <= self._config.track_lost_after_s:
+            return
+        self._sighting = None
+        self.announced = False
+        self._samples.clear()
+        self._seen = self._matched = 0
 
     def _extend(self, sighting: Sighting, match: Match | None, sample: Sample | None) -> EvidenceVerdict:
         verdict = assess_match(match, self._pack)

@@ -7,14 +7,14 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from monitor.errors import StorageError
-from monitor.storage.migrate import migrate, unusable
-from monitor.storage.sqlite import prepare_engine
+from monitor.storage.lock import OwnerLock
+from monitor.storage.migrate import check_readable, migrate, unusable
+from monitor.storage.sqlite import file_url, prepare_engine
 
 T = TypeVar("T")
 
@@ -28,25 +28,30 @@ class Database:
     def __init__(self, url: str) -> None:
         self.path = Path(make_url(url).database or "")
         self._engine: AsyncEngine | None = None
+        self._owner = OwnerLock(self.path)
         self._writer = asyncio.Lock()
         self._writes: set[asyncio.Task[Any]] = set()
 
     async def open(self) -> None:
-        """Make the folder and the file where missing, and bring the tables up to date.
+        """Make the folder and the file where missing, and bring the tables up to date. Nobody else may have it open so.
 
         :raises StorageError: it cannot be used; says what to do.
         """
-        await asyncio.to_thread(self._prepare_file)
-        engine = create_async_engine(
-            URL.create("sqlite+aiosqlite", database=str(self.path)), pool_size=4, max_overflow=4
-        )
-        prepare_engine(engine.sync_engine)
-        self._engine = engine
         try:
+            await asyncio.to_thread(self._prepare_file)
+            self._connect()
             await self.writable()
         except StorageError:
             await self.aclose()
             raise
+
+    async def open_read_only(self) -> None:
+        """For reading beside whoever has it open: no folder, table or lock is made, and nothing is migrated.
+
+        :raises StorageError: there is no such file, or its tables are not this version's; says what to do.
+        """
+        await asyncio.to_thread(check_readable, self.path)
+        self._connect(read_only=True)
 
     async def aclose(self) -> None:
         """Let the writes under way end, then close. Later calls raise StorageError; closing twice is harmless."""
@@ -54,6 +59,7 @@ class Database:
             engine, self._engine = self._engine, None
         if engine is not None:
             await engine.dispose()
+        self._owner.release()
 
     async def writable(self) -> None:
         """Return if a transaction can be written now.
@@ -99,6 +105,13 @@ class Database:
             except SQLAlchemyError as err:
                 raise unusable(self.path, err) from err
 
+    def _connect(self, *, read_only: bool = False) -> None:
+        engine = create_async_engine(
+            file_url("sqlite+aiosqlite", self.path, read_only=read_only), pool_size=4, max_overflow=4
+        )
+        prepare_engine(engine.sync_engine, read_only=read_only)
+        self._engine = engine
+
     def _opened(self) -> AsyncEngine:
         if self._engine is None:
             raise StorageError(f"database {self.path}: it is not open")
@@ -112,4 +125,5 @@ class Database:
                 f"database {self.path}: its folder cannot be made ({err.strerror}); make it, with the right to write, "
                 "or name another file in storage.url"
             ) from err
+        self._owner.acquire()
         migrate(self.path)

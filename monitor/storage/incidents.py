@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import RowMapping, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from ulid import ULID
 
 from monitor.alerts.alert import Alert, AlertLinks
+from monitor.errors import StorageError
 from monitor.incidents.incident import Decision, Incident, IncidentKey, IncidentState, TimelineEntry, Transition
 from monitor.storage.database import Database
 from monitor.storage.tables import incidents, outbox, timeline
@@ -62,33 +62,11 @@ class SqlIncidentStore:
             for entry in timeline:
                 await _add_to_timeline(connection, entry)
             if transition is not None:
-                await self._tell(connection, incident, transition, timeline[-1])
+                await self._tell(connection, incident, transition, timeline[0])
 
         await self._database.write(work)
         if transition is not None and self._wake is not None:
             self._wake()
-
-    async def attach_evidence(self, incident_id: str, manifest_sha256: str, at: datetime) -> bool:
-        change = (
-            update(incidents)
-            .where(incidents.c.id == incident_id, incidents.c.manifest_sha256.is_distinct_from(manifest_sha256))
-            .values(manifest_sha256=manifest_sha256)
-        )
-        entry = TimelineEntry(
-            incident_id=incident_id,
-            at=at,
-            event="evidence_recorded",
-            reason="evidence_recorded",
-            detail=f"manifest sha256 {manifest_sha256}",
-        )
-
-        async def work(connection: AsyncConnection) -> bool:
-            if (await connection.execute(change)).rowcount == 0:
-                return False
-            await _add_to_timeline(connection, entry)
-            return True
-
-        return await self._database.write(work)
 
     async def _tell(
         self, connection: AsyncConnection, incident: Incident, transition: Transition, entry: TimelineEntry
@@ -153,10 +131,18 @@ def _row_of(incident: Incident) -> dict[str, Any]:
 
 
 def incident_of(row: RowMapping) -> Incident:
-    """The incident that a row of ``incidents`` holds."""
+    """The incident that a row of ``incidents`` holds.
+
+    :raises StorageError: another version of the monitor wrote it, in words that this one does not know.
+    """
     fields = dict(row)
     key = IncidentKey(**{name: fields.pop(name) for name in _KEY})
-    fields["state"] = IncidentState(fields["state"])
-    fields["decision"] = Decision(fields["decision"])
-    fields["products"] = tuple(json.loads(fields["products"]))
+    try:
+        fields["state"] = IncidentState(fields["state"])
+        fields["decision"] = Decision(fields["decision"])
+        fields["products"] = tuple(json.loads(fields["products"]))
+    except ValueError as err:
+        raise StorageError(
+            f"incident {fields['id']} cannot be read ({err}); install the version of the monitor that wrote it"
+        ) from err
     return Incident(key=key, **fields)

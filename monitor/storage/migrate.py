@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from alembic import command
@@ -9,11 +10,11 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, NullPool, create_engine
+from sqlalchemy import Connection, NullPool, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from monitor.errors import StorageError
-from monitor.storage.sqlite import prepare_engine
+from monitor.storage.sqlite import file_url, prepare_engine
 
 
 def migrate(path: Path) -> None:
@@ -21,7 +22,7 @@ def migrate(path: Path) -> None:
 
     :raises StorageError: the file is damaged, written by a newer version, or cannot be written; says what to do.
     """
-    engine = create_engine(URL.create("sqlite", database=str(path)), poolclass=NullPool)
+    engine = create_engine(file_url("sqlite", path), poolclass=NullPool)
     prepare_engine(engine)
     try:
         with engine.connect() as connection:
@@ -32,6 +33,30 @@ def migrate(path: Path) -> None:
         raise unusable(path, err) from err
     finally:
         engine.dispose()
+
+
+def check_readable(path: Path) -> None:
+    """Return if the file holds exactly this version's tables; writes nothing.
+
+    :raises StorageError: it does not; says what to do.
+    """
+    if not os.path.exists(path):
+        raise StorageError(f"database {path}: there is none that this user can see; the daemon makes it when it starts")
+    engine = create_engine(file_url("sqlite", path, read_only=True), poolclass=NullPool)
+    prepare_engine(engine, read_only=True)
+    try:
+        with engine.connect() as connection:
+            config = _alembic_config(connection)
+            present = _known_heads(config, connection, path)
+    except SQLAlchemyError as err:
+        raise unusable(path, err) from err
+    finally:
+        engine.dispose()
+    if present != set(ScriptDirectory.from_config(config).get_heads()):
+        raise StorageError(
+            f"database {path}: its tables are missing or an older version's; start this version's daemon once, which "
+            "brings them up to date, or name another file in storage.url"
+        )
 
 
 def unusable(path: Path, err: SQLAlchemyError) -> StorageError:
@@ -57,9 +82,23 @@ def _refuse_damaged(connection: Connection, path: Path) -> None:
 
 
 def _upgrade(connection: Connection, path: Path) -> None:
+    config = _alembic_config(connection)
+    _known_heads(config, connection, path)
+    try:
+        command.upgrade(config, "head")
+    except CommandError as err:
+        raise StorageError(f"database {path}: its tables cannot be brought up to date: {err}") from err
+
+
+def _alembic_config(connection: Connection) -> Config:
     config = Config()
     config.set_main_option("script_location", "monitor.storage:migrations")
     config.attributes["connection"] = connection
+    return config
+
+
+def _known_heads(config: Config, connection: Connection, path: Path) -> set[str]:
+    """The revisions that the file's tables are at; none for a file without tables."""
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     present = set(MigrationContext.configure(connection).get_current_heads())
     if not present <= known:
@@ -67,7 +106,4 @@ def _upgrade(connection: Connection, path: Path) -> None:
             f"database {path}: a newer version of the monitor wrote it (its tables are at "
             f"{', '.join(sorted(present - known))}); install that version, or name another file in storage.url"
         )
-    try:
-        command.upgrade(config, "head")
-    except CommandError as err:
-        raise StorageError(f"database {path}: its tables cannot be brought up to date: {err}") from err
+    return present

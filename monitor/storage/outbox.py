@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,6 +17,8 @@ from monitor.incidents.incident import IncidentState, Transition
 from monitor.storage.database import Database
 from monitor.storage.tables import incidents, outbox
 
+log = logging.getLogger(__name__)
+
 _other = outbox.alias("other")
 _WAITING = and_(outbox.c.delivered_at.is_(None), outbox.c.dead_at.is_(None))
 _OTHER_OF_QUEUE = and_(_other.c.incident_id == outbox.c.incident_id, _other.c.receiver == outbox.c.receiver)
@@ -28,7 +31,10 @@ class SqlOutbox:
         self._database = database
 
     async def due(self, receiver: str, now: datetime, limit: int) -> list[OutboxEntry]:
-        """The receiver's rows to send now, oldest first; of each incident only its oldest waiting row."""
+        """The receiver's rows to send now, oldest first; of each incident only its oldest waiting row.
+
+        A row that cannot be read, such as a newer version's, is dead from now on and holds back nothing.
+        """
         earlier_waits = exists().where(
             _OTHER_OF_QUEUE,
             _other.c.sequence < outbox.c.sequence,
@@ -44,7 +50,12 @@ class SqlOutbox:
             .order_by(outbox.c.created_at, outbox.c.id)
             .limit(limit)
         )
-        return await self._entries(query)
+        while True:
+            entries, unreadable = await self._entries(query)
+            if not unreadable:
+                return entries
+            for entry_id, why in unreadable.items():
+                await self.dead(entry_id, now, f"cannot be read: {why}")
 
     async def delivered(self, entry_id: str, at: datetime) -> None:
         """The receiver has it."""
@@ -85,7 +96,8 @@ class SqlOutbox:
             )
             .order_by(outbox.c.created_at, outbox.c.id)
         )
-        return await self._entries(query)
+        entries, _unreadable = await self._entries(query)
+        return entries
 
     async def pending(self, receiver: str) -> int:
         """How many rows are neither delivered nor dead."""
@@ -96,11 +108,26 @@ class SqlOutbox:
 
         return await self._database.read(work)
 
-    async def _entries(self, query: Select[tuple[Any, ...]]) -> list[OutboxEntry]:
-        async def work(connection: AsyncConnection) -> list[OutboxEntry]:
-            return [_entry_of(row) for row in (await connection.execute(query)).mappings()]
+    async def _entries(self, query: Select[tuple[Any, ...]]) -> tuple[list[OutboxEntry], dict[str, str]]:
+        """The rows that can be read, and of each other one its id and the reason."""
 
-        return await self._database.read(work)
+        async def work(connection: AsyncConnection) -> list[RowMapping]:
+            return list((await connection.execute(query)).mappings())
+
+        entries, unreadable = [], {}
+        for row in await self._database.read(work):
+            try:
+                entries.append(_entry_of(row))
+            except ValueError as err:
+                unreadable[row["id"]] = str(err)
+                log.error(
+                    "alert_unreadable receiver=%s webhook_id=%s incident=%s error=%r",
+                    row["receiver"],
+                    row["id"],
+                    row["incident_id"],
+                    str(err),
+                )
+        return entries, unreadable
 
     async def _change(self, change: Update) -> None:
         async def work(connection: AsyncConnection) -> None:
@@ -110,6 +137,7 @@ class SqlOutbox:
 
 
 def _entry_of(row: RowMapping) -> OutboxEntry:
+    """:raises ValueError: its alert is not one, to this version."""
     return OutboxEntry(
         id=row["id"],
         receiver=row["receiver"],

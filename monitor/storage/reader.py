@@ -8,7 +8,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from monitor.alerts.delivery import Delivery
-from monitor.incidents.incident import Decision, Incident, IncidentState, TimelineEntry, Transition
+from monitor.incidents.incident import Decision, Incident, IncidentState, TimelineEntry
 from monitor.storage.database import Database
 from monitor.storage.incidents import incident_of
 from monitor.storage.tables import incidents, outbox, timeline
@@ -72,7 +72,7 @@ class SqlIncidentReader:
 
         async def work(connection: AsyncConnection) -> list[Delivery]:
             rows = (await connection.execute(query)).mappings()
-            return [Delivery(**dict(row) | {"transition": Transition(row["transition"])}) for row in rows]
+            return [Delivery(**row) for row in rows]
 
         return await self._database.read(work)
 

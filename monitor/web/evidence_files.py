@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from aiohttp import web
 
 from monitor.web.query import is_incident_id
@@ -18,8 +20,11 @@ async def evidence(request: web.Request) -> web.StreamResponse:
     incident_id, name = request.match_info["incident"], request.match_info["name"]
     if not is_incident_id(incident_id) or name not in EVIDENCE_NAMES:
         raise web.HTTPNotFound
-    # A later transition can replace the pictures: browsers ask each time, and get 304 if nothing changed.
-    headers = {"Cache-Control": "private, no-cache"}
+    path = request.app[SITE].evidence_folder / incident_id / name
+    if not await asyncio.to_thread(path.is_file):
+        raise web.HTTPNotFound
+    # What was recorded is never changed, so nobody has to ask again; kept no longer than a day because it shows people.
+    headers = {"Cache-Control": "private, max-age=86400, immutable"}
     if name == "manifest.json":
         headers["Content-Disposition"] = f'attachment; filename="manifest-{incident_id}.json"'
-    return web.FileResponse(request.app[SITE].evidence_folder / incident_id / name, headers=headers)
+    return web.FileResponse(path, headers=headers)

@@ -146,6 +146,17 @@ async def test_what_each_answer_means(
     assert len(hook.receipts) == 1, "no redirect is followed"
 
 
+@pytest.mark.parametrize(("status", "words"), [(404, "HTTP 404 Not Found"), (599, "HTTP 599")])
+async def test_what_the_receiver_says_about_the_address_is_not_repeated(
+    session: aiohttp.ClientSession, hook: Hook, status: int, words: str
+) -> None:
+    url = f"{hook.url}/T000?token=SECRETQ"
+    said = "Cannot POST /secret-path/T000?token=SECRETQ"
+    hook.answers = [web.Response(status=status, text=said, reason=said)]
+    error = await failure(session, url)
+    assert str(error) == words
+
+
 @pytest.mark.parametrize("status", [429, 503])
 async def test_retry_after_is_read(session: aiohttp.ClientSession, hook: Hook, status: int) -> None:
     hook.answers = [web.Response(status=status, headers={"Retry-After": "17"})]
@@ -186,7 +197,7 @@ async def test_a_receiver_that_drips_its_answer_is_given_up_at_the_deadline(sess
     hung_up = asyncio.Event()
 
     async def drip(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 500 Oh\r\nContent-Length: 100\r\n\r\n")
+        writer.write(b"HTTP/1.1 500 Oh\r\nX-Drip: ")
         with contextlib.suppress(ConnectionError):
             while True:
                 writer.write(b".")
@@ -200,6 +211,7 @@ async def test_a_receiver_that_drips_its_answer_is_given_up_at_the_deadline(sess
         error = await failure(session, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", timeout_s=0.4)
         await asyncio.wait_for(hung_up.wait(), 5)
     assert error.retryable
+    assert str(error) == "no answer within 0.4 s"
 
 
 async def test_nobody_listening_and_nonsense_for_an_answer_are_tried_again(session: aiohttp.ClientSession) -> None:

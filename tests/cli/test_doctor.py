@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from monitor.cli import doctor, machine, parts
-from monitor.cli.check import Check, CheckStatus, ok
-from monitor.cli.machine import KernelClock
+from monitor.cli import doctor
+from monitor.cli import doctor_machine as machine
+from monitor.cli import doctor_parts as parts
+from monitor.cli.doctor_check import Check, CheckStatus, ok
+from monitor.cli.doctor_machine import KernelClock
 from monitor.faces.config import FacesConfig
 from monitor.web.config import WebConfig
 

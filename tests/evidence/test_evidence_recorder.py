@@ -5,15 +5,22 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
+import re
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 from support.violations import PACK, START, STREAM_KEY, make_identity, make_incident, make_sighting, make_stream
+from support.waiting import wait_for
 
 from monitor.clock import ManualClock
-from monitor.errors import EvidenceError, FrameLossReason, FrameLost
-from monitor.evidence.recorder import EvidenceRecorder
+from monitor.errors import FrameLossReason, FrameLost
+from monitor.evidence.manifest import Findings
+from monitor.evidence.metrics import EvidenceFailure, EvidenceMetrics
+from monitor.evidence.recorder import DRAW_TRIES, Draft, EvidenceRecorder
 from monitor.faces.face import Box, EvidencePictures
 from monitor.incidents.incident import Incident
 from monitor.streams.packet import EncodedFrame
@@ -26,13 +33,17 @@ class Pencil:
 
     def __init__(self) -> None:
         self.asked: list[tuple[int, Box, str]] = []
-        self.failure: FrameLost | None = None
+        self.failures: list[FrameLost] = []
+        """What its next answers are."""
+        self.hangs = False
 
     async def render(self, frame: EncodedFrame, pts: int, box: Box, label: str) -> EvidencePictures:
         self.asked.append((pts, box, label))
         await asyncio.sleep(0)
-        if self.failure:
-            raise self.failure
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.failures:
+            raise self.failures.pop()
         return EvidencePictures(frame_jpeg=b"\xff\xd8frame%d" % len(self.asked), crop_jpeg=b"\xff\xd8crop")
 
 
@@ -42,19 +53,39 @@ def pencil() -> Pencil:
 
 
 @pytest.fixture
-def recorder(tmp_path: Path, pencil: Pencil) -> EvidenceRecorder:
-    return EvidenceRecorder(tmp_path / "evidence", pencil, ManualClock(now=START), "0.1.0")
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def recorder(tmp_path: Path, pencil: Pencil, registry: CollectorRegistry) -> EvidenceRecorder:
+    return EvidenceRecorder(tmp_path / "evidence", pencil, ManualClock(now=START), EvidenceMetrics(registry), "0.1.0")
+
+
+def failures(registry: CollectorRegistry, reason: EvidenceFailure) -> float | None:
+    return registry.get_sample_value("monitor_evidence_failures_total", {"reason": reason})
+
+
+def findings(similarity: float = 0.7) -> Findings:
+    return Findings(
+        stream=make_stream(),
+        identity=make_identity(),
+        sighting=make_sighting((1.0, 2.0, 3.5), similarity),
+        pack=PACK,
+        gallery_digest=GALLERY_DIGEST,
+    )
+
+
+async def draw(recorder: EvidenceRecorder, similarity: float = 0.7) -> Draft:
+    draft = await recorder.draw(findings(similarity))
+    assert draft is not None
+    return draft
 
 
 async def record(recorder: EvidenceRecorder, incident: Incident | None = None, similarity: float = 0.7) -> str:
-    return await recorder.record(
-        incident or make_incident(),
-        make_stream(),
-        make_identity(),
-        make_sighting((1.0, 2.0, 3.5), similarity),
-        PACK,
-        GALLERY_DIGEST,
-    )
+    digest = await (await draw(recorder, similarity)).write(incident or make_incident())
+    assert digest is not None
+    return digest
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -93,6 +124,7 @@ async def test_the_manifest_says_what_was_seen_by_what_under_which_settings(
     assert manifest["pack"] == {"name": "opencv-zoo", "digest": PACK.digest, "provider": "cpu"}
     assert (manifest["gallery_digest"], manifest["software_version"]) == (GALLERY_DIGEST, "0.1.0")
     assert manifest["incident"]["decision"] == "no_permission"
+    assert manifest["other_faces"] == "made unrecognisable"
     assert manifest["recorded_at"] == "2026-03-04T05:06:07.000Z"
     assert [sample["stream_time"] for sample in manifest["samples"]] == [1.0, 2.0, 3.5]
     assert manifest["shown_sample"] == manifest["samples"][-1]
@@ -129,53 +161,111 @@ async def test_the_manifest_holds_no_embedding_and_no_stream_key(recorder: Evide
 
 
 async def test_a_second_record_changes_nothing_and_gives_the_same_digest(
-    recorder: EvidenceRecorder, tmp_path: Path, pencil: Pencil
+    recorder: EvidenceRecorder, tmp_path: Path
 ) -> None:
     first = await record(recorder)
     assert await record(recorder, similarity=0.9) == first
-    assert await record(EvidenceRecorder(tmp_path / "evidence", pencil, ManualClock(now=START), "0.2.0")) == first
-    assert len(pencil.asked) == 1
     assert (tmp_path / "evidence" / make_incident().id / "frame.jpg").read_bytes() == b"\xff\xd8frame1"
 
 
-async def test_records_at_the_same_time_agree(recorder: EvidenceRecorder) -> None:
+async def test_records_at_the_same_time_agree_and_leave_nothing_temporary(
+    recorder: EvidenceRecorder, tmp_path: Path
+) -> None:
     assert len(set(await asyncio.gather(*(record(recorder) for _ in range(8))))) == 1
+    assert [path.name for path in (tmp_path / "evidence").iterdir()] == [make_incident().id]
 
 
-async def test_what_a_killed_process_left_half_written_is_replaced(recorder: EvidenceRecorder, tmp_path: Path) -> None:
-    partial = tmp_path / "evidence" / f".{make_incident().id}.partial"
+async def test_what_a_killed_process_left_half_written_is_removed_and_nothing_else(
+    recorder: EvidenceRecorder, tmp_path: Path
+) -> None:
+    await recorder.clear()
+    await record(recorder)
+    partial = tmp_path / "evidence" / ".01KJV8Q3C0000000000000000B.0123.partial"
     partial.mkdir(parents=True)
     (partial / "frame.jpg").write_bytes(b"half")
-    (partial / "rest.tmp").write_bytes(b"half")
-    await record(recorder)
-    assert sorted(path.name for path in (tmp_path / "evidence").iterdir()) == [make_incident().id]
-    assert not (tmp_path / "evidence" / make_incident().id / "rest.tmp").exists()
+    await recorder.clear()
+    assert [path.name for path in (tmp_path / "evidence").iterdir()] == [make_incident().id]
+    assert read(tmp_path / "evidence" / make_incident().id)["format_version"] == 1
 
 
-async def test_a_picture_that_cannot_be_drawn_is_an_evidence_error_and_can_be_tried_again(
-    recorder: EvidenceRecorder, pencil: Pencil, tmp_path: Path
+async def test_a_picture_whose_worker_died_is_drawn_again(
+    recorder: EvidenceRecorder, pencil: Pencil, registry: CollectorRegistry
 ) -> None:
-    pencil.failure = FrameLost(FrameLossReason.WORKER_DIED)
-    with pytest.raises(EvidenceError, match="not drawn: worker_died"):
-        await record(recorder)
+    pencil.failures = [FrameLost(FrameLossReason.WORKER_DIED)] * (DRAW_TRIES - 1)
+    await record(recorder)
+    assert len(pencil.asked) == DRAW_TRIES
+    assert [failures(registry, reason) for reason in EvidenceFailure] == [0, 0, 0]
+
+
+async def test_a_picture_that_cannot_be_drawn_is_counted_and_can_be_tried_again(
+    recorder: EvidenceRecorder, pencil: Pencil, tmp_path: Path, registry: CollectorRegistry
+) -> None:
+    pencil.failures = [FrameLost(FrameLossReason.UNDECODABLE)] * DRAW_TRIES
+    assert await recorder.draw(findings()) is None
+    assert failures(registry, EvidenceFailure.NOT_DRAWN) == 1
     assert not (tmp_path / "evidence").exists()
-    pencil.failure = None
     await record(recorder)
 
 
-async def test_a_folder_that_cannot_be_written_is_an_evidence_error_with_a_remedy(
-    tmp_path: Path, pencil: Pencil
+async def test_a_picture_that_takes_too_long_is_given_up_and_counted(
+    recorder: EvidenceRecorder, pencil: Pencil, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monitor.evidence.recorder.DRAW_WITHIN_S", 0.01)
+    pencil.hangs = True
+    assert await recorder.draw(findings()) is None
+    assert failures(registry, EvidenceFailure.TIMED_OUT) == 1
+
+
+async def test_a_disk_that_is_slow_is_given_up_and_what_it_wrote_in_the_end_is_the_evidence(
+    recorder: EvidenceRecorder, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    draft = await draw(recorder)
+    awake, fsync = threading.Event(), os.fsync
+
+    def slow(handle: int) -> None:
+        awake.wait(5)
+        fsync(handle)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("monitor.evidence.recorder.WRITE_WITHIN_S", 0.01)
+        patch.setattr("os.fsync", slow)
+        assert await draft.write(make_incident()) is None
+        assert failures(registry, EvidenceFailure.TIMED_OUT) == 1
+        assert not (tmp_path / "evidence" / make_incident().id).exists()
+        awake.set()
+        manifest = tmp_path / "evidence" / make_incident().id / "manifest.json"
+        await wait_for(manifest.exists, timeout_s=5, what="the late write")
+    assert await record(recorder, similarity=0.9) == hashlib.sha256(manifest.read_bytes()).hexdigest()
+
+
+async def test_a_folder_that_cannot_be_written_is_counted_and_logged_with_a_remedy(
+    recorder: EvidenceRecorder, tmp_path: Path, registry: CollectorRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "evidence").write_text("a file, no folder")
-    recorder = EvidenceRecorder(tmp_path / "evidence", pencil, ManualClock(now=START), "0.1.0")
-    with pytest.raises(EvidenceError, match=r"give this user the right|check its rights"):
-        await record(recorder)
+    assert await (await draw(recorder)).write(make_incident()) is None
+    assert failures(registry, EvidenceFailure.NOT_WRITTEN) == 1
+    assert re.search(r"reason=not_written .*(give this user the right|check its rights)", caplog.text)
 
 
-async def test_a_folder_without_its_manifest_is_never_filled_again(recorder: EvidenceRecorder, tmp_path: Path) -> None:
+async def test_a_folder_without_its_manifest_is_never_filled_again(
+    recorder: EvidenceRecorder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     await record(recorder)
     folder = tmp_path / "evidence" / make_incident().id
     (folder / "manifest.json").unlink()
-    with pytest.raises(EvidenceError, match=r"no manifest\.json: move the folder away"):
-        await record(recorder)
+    assert await (await draw(recorder)).write(make_incident()) is None
+    assert "no manifest.json: move the folder away" in caplog.text
     assert not (folder / "manifest.json").exists()
+
+
+async def test_a_draft_that_is_discarded_takes_back_what_it_wrote_and_no_more(
+    recorder: EvidenceRecorder, tmp_path: Path
+) -> None:
+    first, second = await draw(recorder), await draw(recorder)
+    await first.discard()
+    await first.write(make_incident())
+    await second.write(make_incident())
+    await second.discard()
+    assert (tmp_path / "evidence" / make_incident().id).exists()
+    await first.discard()
+    assert not (tmp_path / "evidence" / make_incident().id).exists()

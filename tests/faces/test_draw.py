@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from monitor.faces.draw import boxed_jpeg, crop_bounds, crop_jpeg
+from monitor.faces.draw import boxed_jpeg, crop_bounds, crop_jpeg, others_hidden
 from monitor.faces.face import Box
 
 BOX = Box(x1=300, y1=200, x2=400, y2=340)
@@ -67,3 +67,23 @@ def test_a_crop_shows_the_face() -> None:
     assert crop.shape == (252, 180, 3)
     assert crop[126, 90].min() > 240
     assert crop[10, 10].max() < 15
+
+
+def test_of_several_faces_only_the_one_in_question_can_be_known() -> None:
+    picture = np.random.default_rng(1).integers(0, 255, (720, 1280, 3), np.uint8)
+    bystander, at_the_edge = Box(x1=700, y1=200, x2=800, y2=340), Box(x1=1260, y1=-30, x2=1310, y2=20)
+    nearly_the_same = Box(x1=303, y1=198, x2=402, y2=341)
+    hidden = others_hidden(picture, [nearly_the_same, bystander, at_the_edge], BOX)
+    assert (hidden[200:340, 300:400] == picture[200:340, 300:400]).all()
+    assert hidden[165:375, 675:825].std() < 20 < picture[165:375, 675:825].std()
+    assert hidden[:20, 1260:].std() < 40
+    untouched = np.ones(picture.shape[:2], bool)
+    untouched[165:375, 675:825] = untouched[:75, 1205:] = False
+    assert (hidden == picture)[untouched].all()
+
+
+def test_a_face_beside_the_one_in_question_is_hidden_up_to_that_ones_box() -> None:
+    picture = np.random.default_rng(1).integers(0, 255, (720, 1280, 3), np.uint8)
+    hidden = others_hidden(picture, [BOX, Box(x1=380, y1=200, x2=480, y2=340)], BOX)
+    assert (hidden[200:340, 300:400] == picture[200:340, 300:400]).all()
+    assert hidden[210:330, 410:470].std() < 20

@@ -141,6 +141,22 @@ async def test_evidence_is_two_jpeg_files(pool: VisionPool, face_frame: EncodedF
     assert 160 <= crop.shape[0] < 360
 
 
+async def test_evidence_shows_bystanders_but_not_who_they_are(
+    pool: VisionPool, make_clip: Callable[..., EncodedFrame], portraits: dict[str, Picture]
+) -> None:
+    pair = ("obama_official_portrait", "biden_white_house")
+    frame = make_clip([np.hstack([room_picture(portraits[name], 320) for name in pair])])
+    (picture,) = await pool.analyse(frame)
+    shown, bystander = sorted(picture.faces, key=lambda face: face.box.x1)
+    assert shown.embedding is not None
+    assert bystander.embedding is not None
+    evidence = await pool.render(frame, picture.pts, shown.box, "Barack Obama 0.83")
+    for data in (evidence.frame_jpeg, evidence.crop_jpeg):
+        found = [face.embedding for face in (await pool.analyse_image(data)).faces if face.embedding is not None]
+        assert max(embedding @ shown.embedding for embedding in found) > 0.8
+        assert max(embedding @ bystander.embedding for embedding in found) < 0.3
+
+
 async def test_a_reference_crop_shows_the_face(pool: VisionPool, photo_files: dict[str, bytes]) -> None:
     data = photo_files["obama_official_portrait"]
     face = (await pool.analyse_image(data)).faces[0]

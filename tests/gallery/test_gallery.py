@@ -97,15 +97,6 @@ async def test_a_person_without_an_accepted_photo_is_an_error_with_the_refusals(
     ]
 
 
-async def test_a_photo_that_two_people_claim_is_used_for_neither_and_said(folder: Folder, gallery: Gallery) -> None:
-    folder.identity("ann", own=b"ann", shared=b"both")
-    folder.identity("bob", own=b"bob", copy=b"both")
-    snapshot = await gallery.sync()
-    assert [(r.identity_id, r.photo) for r in snapshot.references] == [("ann", "own.jpg"), ("bob", "own.jpg")]
-    (said,) = errors(snapshot)
-    assert "ann/shared.jpg, bob/copy.jpg" in said
-
-
 async def test_an_identity_that_becomes_invalid_keeps_its_last_good_version_and_is_an_error(
     folder: Folder, gallery: Gallery
 ) -> None:
@@ -171,7 +162,10 @@ async def test_metrics_show_the_gallery_in_use(folder: Folder, gallery: Gallery,
 
 
 async def test_searches_during_swaps_always_see_one_consistent_gallery(folder: Folder, gallery: Gallery) -> None:
-    """Two galleries in turn: ann alone with one account, or ann and bob with another; never a mixture."""
+    """Two galleries in turn: ann alone with one account, or ann and bob with another; never a mixture.
+
+    Bob's photo is the only part that may come later: it has to be enrolled.
+    """
     stop, problems, seen = threading.Event(), [], set()
 
     def search() -> None:
@@ -183,7 +177,8 @@ async def test_searches_during_swaps_always_see_one_consistent_gallery(folder: F
             ann, bob = snapshot.match_all(probes)
             account = snapshot.identities["ann"].permissions[0].account
             has_bob = bob.best.identity_id == "bob" and bob.best.similarity > 0.99
-            consistent = (account == "two") == has_bob == ("bob" in snapshot.identities) == (ann.runner_up is not None)
+            consistent = (account == "two") == ("bob" in snapshot.identities) and has_bob <= (account == "two")
+            consistent = consistent and has_bob == (ann.runner_up is not None)
             seen.add((account, snapshot.digest))
             if not consistent or ann.best.similarity < 0.99:
                 problems.append((account, has_bob, sorted(snapshot.identities)))
@@ -207,7 +202,7 @@ async def test_searches_during_swaps_always_see_one_consistent_gallery(folder: F
         for thread in searches:
             thread.join()
     assert problems == []
-    assert len(seen) == 2
+    assert len(seen) == 3
 
 
 async def test_syncs_asked_for_together_run_one_after_the_other(

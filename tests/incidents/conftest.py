@@ -13,7 +13,7 @@ from support.violations import PACK, START, make_identity, make_sighting, make_s
 
 from monitor.clock import ManualClock
 from monitor.gallery.identity import Identity
-from monitor.incidents.book import IncidentBook
+from monitor.incidents.book import IncidentBook, WriteEvidence
 from monitor.incidents.config import IncidentsConfig
 from monitor.incidents.incident import Incident
 from monitor.incidents.metrics import IncidentsMetrics
@@ -21,6 +21,7 @@ from monitor.sightings.sighting import Sighting
 from monitor.storage.database import Database
 from monitor.storage.incidents import SqlIncidentStore
 from monitor.storage.reader import SqlIncidentReader
+from monitor.streams.stream import BroadcastKind
 
 
 @dataclass(slots=True)
@@ -45,9 +46,15 @@ class Desk:
         *,
         room: str = "room-1",
         account: str = "obama-clone",
+        kind: BroadcastKind = BroadcastKind.LIVE,
+        write_evidence: WriteEvidence | None = None,
     ) -> Incident:
         return await self.book.observe(
-            make_stream(room, account), identity or make_identity(), sighting or make_sighting(), PACK
+            make_stream(room, account, kind=kind),
+            identity or make_identity(),
+            sighting or make_sighting(),
+            PACK,
+            write_evidence,
         )
 
     async def events(self, incident_id: str) -> list[str]:

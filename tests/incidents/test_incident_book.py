@@ -6,15 +6,18 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from support.rooms import BEGAN, Room, Shown
 from support.violations import START, make_identity, make_permission, make_sighting, make_stream
 
 from monitor.errors import StorageError
-from monitor.incidents.incident import Decision, IncidentState
+from monitor.gallery.identity import Permission
+from monitor.incidents.incident import Decision, Incident, IncidentState
 from monitor.sightings.sighting import Sighting
+from monitor.streams.stream import BroadcastKind
 
 if TYPE_CHECKING:
     from conftest import Desk
@@ -129,20 +132,119 @@ async def test_losing_a_permission_opens_changing_rules_update_and_gaining_one_r
     assert [first.sequence, opened.sequence, updated.sequence, resolved.sequence] == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ([], [make_permission("obama-clone")], ["opened", "resolved"]),
+        ([make_permission("obama-clone")], [make_permission("obama-clone", suspended=True)], ["opened"]),
+        ([make_permission("obama-clone", valid_until=START.date())], None, ["opened"]),
+        ([make_permission("obama-clone", valid_from=START.date() + timedelta(days=1))], None, ["opened", "resolved"]),
+        ([make_permission("obama-clone")], [], ["opened"]),
+    ],
+    ids=["added", "suspended", "ends at midnight", "begins at midnight", "withdrawn"],
+)
+async def test_a_permission_that_changes_while_an_incident_is_open_changes_it_at_the_next_sample(
+    desk: Desk, before: list[Permission], after: list[Permission] | None, told: list[str]
+) -> None:
+    incident = await desk.see(make_identity(*before))
+    midnight = datetime.combine(START.date() + timedelta(days=1), time(), UTC)
+    desk.clock.now = midnight - timedelta(microseconds=1)
+    assert (await desk.see(make_identity(*before))).decision is incident.decision
+    desk.clock.now = midnight
+    changed = await desk.see(make_identity(*before if after is None else after))
+    assert (changed.id, changed.decision.is_violation) == (incident.id, told[-1] == "opened")
+    assert await desk.told(incident.id) == told
+
+
+def lasting(first: int, last: int, sighting_id: str = "s1") -> Sighting:
+    """A sighting with a sample each second."""
+    return make_sighting(range(first, last + 1), sighting_id=sighting_id)
+
+
 async def test_a_second_room_of_a_one_room_account_is_too_many_until_the_first_is_gone(desk: Desk) -> None:
     identity = make_identity(make_permission("obama-official", max_concurrent_rooms=1))
-    first = await desk.see(identity, room="a", account="obama-official")
-    desk.wait(1)
-    second = await desk.see(identity, room="b", account="obama-official")
-    assert (first.decision, second.decision) == (Decision.PERMITTED, Decision.TOO_MANY_ROOMS)
-    assert (await desk.see(identity, room="a", account="obama-official")).decision is Decision.PERMITTED
+
+    async def see(room: str, sighting: Sighting) -> Incident:
+        return await desk.see(identity, sighting, room=room, account="obama-official")
+
+    desk.wait(2)
+    assert (await see("a", lasting(0, 2))).decision is Decision.PERMITTED
+    second = await see("b", lasting(0, 2))
+    assert second.decision is Decision.PERMITTED, "it may have moved"
+    desk.wait(10)
+    await see("a", lasting(0, 12))
+    assert (await see("b", lasting(0, 12))).decision is Decision.TOO_MANY_ROOMS
+    assert (await see("a", lasting(0, 13))).decision is Decision.PERMITTED
     desk.wait(119)
-    await desk.see(identity, room="b", account="obama-official")
+    await see("b", lasting(130, 132, "later"))
     desk.wait(1)
     await desk.book.tick()
     assert [incident.key.room for incident in desk.book.open_incidents()] == ["b"]
-    assert (await desk.see(identity, room="b", account="obama-official")).decision is Decision.PERMITTED
+    assert (await see("b", lasting(130, 133, "later"))).decision is Decision.PERMITTED
     assert await desk.told(second.id) == ["opened", "resolved"]
+
+
+async def test_an_account_that_moves_to_another_room_and_back_is_never_in_too_many(desk: Desk) -> None:
+    identity = make_identity(make_permission("obama-official", max_concurrent_rooms=1))
+    for turn, room in enumerate("abab"):
+        begin = turn * 50
+        desk.clock.now = START + timedelta(seconds=begin + 45)
+        for last in (begin + 2, begin + 45):
+            seen = await desk.see(identity, lasting(begin, last, f"s{turn}"), room=room, account="obama-official")
+            assert seen.decision is Decision.PERMITTED
+    assert len(desk.book.open_incidents()) == 2
+
+
+async def test_permissions_for_different_kinds_each_have_their_own_room(desk: Desk) -> None:
+    identity = make_identity(
+        *(
+            make_permission("obama-official", kinds=frozenset({kind}), max_concurrent_rooms=1)
+            for kind in (BroadcastKind.LIVE, BroadcastKind.DIGITAL_HUMAN)
+        )
+    )
+    for room, kind in (("a", BroadcastKind.LIVE), ("b", BroadcastKind.DIGITAL_HUMAN)):
+        seen = await desk.see(identity, lasting(0, 60), room=room, account="obama-official", kind=kind)
+        assert seen.decision is Decision.PERMITTED
+
+
+async def test_a_restart_neither_resolves_nor_repeats_too_many_rooms(desk: Desk) -> None:
+    identity = make_identity(make_permission("obama-official", max_concurrent_rooms=1))
+    await desk.see(identity, lasting(0, 20), room="a", account="obama-official")
+    second = await desk.see(identity, lasting(0, 20), room="b", account="obama-official")
+    later = desk.restarted()
+    await later.book.restore()
+    for room in ("b", "a", "b"):
+        await later.see(identity, lasting(30, 32, "later"), room=room, account="obama-official")
+    assert await later.told(second.id) == ["opened"]
+
+
+async def test_a_likeness_that_returns_after_its_incident_closed_opens_another_only_with_new_evidence(
+    desk: Desk,
+) -> None:
+    room, identity = Room(), make_identity(identity_id="ann")
+    opened: list[str] = []
+
+    async def show(second: int, similarity: float) -> None:
+        (update,) = room.show(second, Shown(similarity=similarity))
+        if update.sighting is not None:
+            incident = await desk.see(identity, update.sighting)
+            opened.extend({incident.id} - set(opened))
+        desk.wait(2)
+        await desk.book.tick()
+
+    for second in (0, 2, 4):
+        await show(second, 0.9)
+    for second in range(6, 306, 2):
+        await show(second, 0.2)
+    assert desk.book.open_incidents() == ()
+    await show(306, 0.41)
+    await show(308, 0.42)
+    assert len(opened) == 1
+    await show(310, 0.43)
+    (again,) = desk.book.open_incidents()
+    assert [again.id] == opened[1:]
+    assert (again.samples_matched, again.seconds_on_screen, again.similarity) == (3, 4.0, 0.43)
+    assert again.first_seen_at == BEGAN + timedelta(seconds=306)
 
 
 async def test_an_incident_closes_when_the_likeness_is_gone_for_close_after_and_not_before(desk: Desk) -> None:
@@ -254,26 +356,69 @@ async def test_a_cancelled_observer_leaves_book_and_database_agreeing(desk: Desk
     assert len(on_disk) == 12
 
 
-async def test_evidence_is_noted_once_and_survives_the_next_write(desk: Desk) -> None:
-    incident = await desk.see()
-    for _ in range(2):
-        await desk.book.attach_evidence(incident.id, "b" * 64)
+class Pen:
+    """Writes evidence, unless it is told to fail; remembers for which incidents."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.fails = False
+        self.wrote: list[str] = []
+        self._desk = desk
+
+    async def write(self, incident: Incident) -> str | None:
+        assert (await self._desk.told(incident.id)).count("opened") == int(incident.id in self.wrote)
+        self.wrote.append(incident.id)
+        return None if self.fails else "b" * 64
+
+
+async def test_evidence_is_on_disk_in_the_same_moment_as_the_incident_and_nobody_is_told_before(desk: Desk) -> None:
+    pen = Pen(desk)
+    incident = await desk.see(write_evidence=pen.write)
+    assert incident.manifest_sha256 == "b" * 64
+    assert await desk.reader.get(incident.id) == incident
+    assert await desk.events(incident.id) == ["opened", "evidence_recorded"]
+    assert [entry.at for entry in await desk.reader.timeline(incident.id)] == [START, START]
+    assert await desk.told(incident.id) == ["opened"]
+
+
+async def test_evidence_is_written_once_and_survives_the_next_write(desk: Desk) -> None:
+    pen = Pen(desk)
+    incident = await desk.see(write_evidence=pen.write)
     desk.wait(5)
-    assert (await desk.see()).manifest_sha256 == "b" * 64
+    assert (await desk.see(write_evidence=pen.write)).manifest_sha256 == "b" * 64
+    stored = await desk.reader.get(incident.id)
+    assert stored is not None
+    assert stored.manifest_sha256 == "b" * 64
+    assert pen.wrote == [incident.id]
+
+
+async def test_an_incident_opens_without_evidence_that_cannot_be_written_and_the_next_sample_tries_again(
+    desk: Desk,
+) -> None:
+    pen = Pen(desk)
+    pen.fails = True
+    incident = await desk.see(write_evidence=pen.write)
+    assert (incident.manifest_sha256, await desk.told(incident.id)) == (None, ["opened"])
+    pen.fails = False
+    assert (await desk.see(write_evidence=pen.write)).manifest_sha256 == "b" * 64
     stored = await desk.reader.get(incident.id)
     assert stored is not None
     assert stored.manifest_sha256 == "b" * 64
     assert await desk.events(incident.id) == ["opened", "evidence_recorded"]
+    assert await desk.told(incident.id) == ["opened"]
 
 
-async def test_evidence_that_is_written_after_the_end_is_noted_too(desk: Desk) -> None:
-    incident = await desk.see()
-    desk.wait(120)
-    await desk.book.tick()
-    await desk.book.attach_evidence(incident.id, "b" * 64)
-    stored = await desk.reader.get(incident.id)
-    assert stored is not None
-    assert (stored.manifest_sha256, stored.state) == ("b" * 64, IncidentState.CLOSED)
+async def test_evidence_is_wanted_for_a_violation_that_has_none(desk: Desk) -> None:
+    pen = Pen(desk)
+    permitted = make_identity(make_permission("obama-clone"))
+    stream = make_stream()
+    assert not desk.book.wants_evidence(stream, permitted, make_sighting())
+    assert (await desk.see(permitted, write_evidence=pen.write)).manifest_sha256 is None
+    assert pen.wrote == []
+    assert desk.book.wants_evidence(stream, make_identity(), make_sighting())
+    violation = await desk.see(write_evidence=pen.write)
+    assert violation.manifest_sha256 == "b" * 64
+    assert await desk.events(violation.id) == ["permitted", "opened", "evidence_recorded"]
+    assert not desk.book.wants_evidence(stream, make_identity(), make_sighting())
 
 
 async def test_the_log_names_the_incident_and_never_the_address(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:

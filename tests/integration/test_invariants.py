@@ -54,9 +54,23 @@ def closest(data: bytes, probe: np.ndarray) -> float:
     return best
 
 
-async def test_strangers_leave_no_embedding_keys_leave_no_trace_and_the_loop_is_never_blocked(
+def buckets(told: str) -> dict[str, int]:
+    """Upper bound in seconds to how many wake-ups of the event loop were late by at most that."""
+    found = re.findall(r'monitor_event_loop_delay_seconds_bucket\{le="([^"]+)"\} ([\d.]+)', told)
+    return {bound: int(float(count)) for bound, count in found}
+
+
+async def test_strangers_leave_no_embedding_keys_leave_no_trace_and_the_loop_is_not_blocked(
     tmp_path: Path, room_clips: Mapping[str, Clip]
 ) -> None:
+    """A whole life of a daemon: two rooms, an alert, a room that is not there, everything that it shows.
+
+    What is promised of the event loop is that nothing on it takes more than 50 ms. What can be measured is how late it
+    wakes a sleeper, and to that the machine adds: the daemon shares two cores with its own busy workers, the rooms'
+    server and this test, and has to wait for a core like everybody. Therefore one wake-up in fifty (one of fewer) may
+    be later than 50 ms; none may be later than 250 ms, which waiting for a disk, a lock or a name server on the loop
+    would soon take.
+    """
     async with webhook_receiver() as receiver, LiveRooms() as rooms:
         protected = await rooms.add(KEY, room_clips["obama-fan-shop"], on_air_for_s=9)
         stranger = await rooms.add(f"{KEY}-2", room_clips["lamp-and-desk"], on_air_for_s=9)
@@ -80,13 +94,10 @@ async def test_strangers_leave_no_embedding_keys_leave_no_trace_and_the_loop_is_
             assert KEY not in told
             assert KEY not in folder.log
             await no_stranger_is_written(folder, await embeddings(tmp_path / "daemon" / "data" / "cache"))
-            slow = re.search(r'monitor_event_loop_delay_seconds_bucket\{le="0.05"\} ([\d.]+)', told)
-            total = re.search(r"monitor_event_loop_delay_seconds_count ([\d.]+)", told)
-            assert slow is not None
-            assert total is not None
-            assert float(total[1]) > 20
-            # The machine's other work may delay a wake-up or two; a blocked loop delays many.
-            assert float(slow[1]) >= 0.95 * float(total[1])
+            late = buckets(told)
+            assert late["+Inf"] > 20
+            assert late["0.25"] == late["+Inf"], late
+            assert late["+Inf"] - late["0.05"] <= max(1, 0.02 * late["+Inf"]), late
 
 
 async def shown(folder: DaemonFolder) -> str:

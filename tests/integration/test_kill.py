@@ -1,11 +1,14 @@
-"""The daemon is killed at random moments; what it told anybody is on disk, once."""
+"""The daemon is killed at random moments, and just after it opened an incident: all of it is on disk, and told once."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 import sqlite3
 from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,22 +20,41 @@ from monitor.demo.clip import Clip
 from monitor.demo.live_hls import LiveRooms
 
 RESTARTS = 20
+AT_AN_OPENING = frozenset({0, 7, 12, 17})
+"""Restarts that are killed as soon as an incident's opening is in the database."""
+STEP_S = 0.02
+
+
+@dataclass
+class Kills:
+    """What the kills hit."""
+
+    while_open: int = 0
+    """An incident was open."""
+    at_an_opening: int = 0
+    """The transaction that opened an incident had become visible less than half a second before."""
 
 
 def rows(folder: DaemonFolder, query: str) -> list[sqlite3.Row]:
-    connection = sqlite3.connect(f"file:{folder.database}?mode=ro", uri=True)
-    try:
+    with closing(sqlite3.connect(f"file:{folder.database}?mode=ro", uri=True)) as connection:
         connection.row_factory = sqlite3.Row
         return connection.execute(query).fetchall()
-    finally:
-        connection.close()
+
+
+def count(folder: DaemonFolder, query: str) -> int:
+    """Of rows; none while there are no tables yet."""
+    try:
+        return len(rows(folder, query))
+    except sqlite3.OperationalError:
+        return 0
 
 
 @pytest.mark.timeout(420)
-async def test_twenty_kills_lose_and_double_no_incident_and_every_transition_is_delivered(
+async def test_twenty_kills_lose_and_double_no_incident_and_every_transition_is_delivered_in_order(
     tmp_path: Path, protected_clip: Clip
 ) -> None:
     random.seed(20)
+    kills = Kills()
     async with webhook_receiver() as receiver, LiveRooms() as rooms:
         url = await rooms.add("steady", protected_clip, on_air_for_s=9)
         flickering = await rooms.add("flickering", protected_clip, on_air_for_s=9)
@@ -47,14 +69,35 @@ async def test_twenty_kills_lose_and_double_no_incident_and_every_transition_is_
             for restart in range(RESTARTS):
                 if restart % 5 == 4:
                     rooms.stop("flickering")
-                elif restart % 5 == 1 and restart > 5:
+                elif restart % 5 == 2 and restart > 5:
                     rooms.restart("flickering", on_air_for_s=9)
                 await folder.start()
-                await asyncio.sleep(random.uniform(0.5, 14 if restart % 5 == 4 else 6))  # the random moment of the kill
-                await folder.kill()
+                await killed(folder, restart, kills)
             rooms.restart("flickering", on_air_for_s=9)
             await settle(folder, receiver, rooms)
             check(folder, receiver)
+    print("KILLS", kills)
+    assert kills.while_open > 0
+    assert kills.at_an_opening > 0
+
+
+async def killed(folder: DaemonFolder, restart: int, kills: Kills) -> None:
+    """Kill the daemon at a random moment; in some restarts right after an opening, if there is one by then."""
+    opened = "SELECT 1 FROM outbox WHERE transition = 'opened'"
+    before = count(folder, opened)
+    is_open = "SELECT 1 FROM incidents WHERE state = 'open'"
+    loop = asyncio.get_running_loop()
+    # After the room went, often long enough for its incident to be resolved.
+    lives_s = random.uniform(0.5, 12 if restart % 5 == 4 else 5)
+    deadline = loop.time() + (12 if restart in AT_AN_OPENING else lives_s)
+    unopened_at, opening = loop.time(), False
+    while not opening and (now := loop.time()) < deadline:
+        opening = restart in AT_AN_OPENING and count(folder, opened) > before
+        unopened_at = unopened_at if opening else now
+        await asyncio.sleep(0 if opening else STEP_S)
+    await folder.kill()
+    kills.at_an_opening += opening and loop.time() - unopened_at < 0.5
+    kills.while_open += count(folder, is_open) > 0
 
 
 async def settle(folder: DaemonFolder, receiver: WebhookReceiver, rooms: LiveRooms) -> None:
@@ -76,15 +119,21 @@ async def settle(folder: DaemonFolder, receiver: WebhookReceiver, rooms: LiveRoo
 
 def check(folder: DaemonFolder, receiver: WebhookReceiver) -> None:
     assert receiver.bad == []
-    steady = rows(folder, "SELECT * FROM incidents WHERE room = 'steady'")
-    assert len(steady) == 1, "the likeness never left the room, so there is one incident"
+    incidents = rows(folder, "SELECT id, room FROM incidents")
+    assert [row["room"] for row in incidents].count("steady") == 1, "the likeness never left the room"
+    print("ROOMS", Counter(row["room"] for row in incidents))
     outbox = rows(folder, "SELECT * FROM outbox")
     told = {row["id"] for row in outbox}
-    received = Counter(receipt.webhook_id for receipt in receiver.receipts)
-    assert told == set(received), "every transition arrived, and nothing arrived that is not on disk"
+    received = {receipt.webhook_id for receipt in receiver.receipts}
+    assert told == received, "every transition arrived, and nothing arrived that is not on disk"
     meaning = {(receipt.webhook_id, receipt.data["incident_id"], receipt.type) for receipt in receiver.receipts}
     assert len(meaning) == len(told), "one id never means two things"
+    for row in rows(folder, "SELECT id, manifest_sha256 FROM incidents"):
+        manifest = folder.root / "data" / "evidence" / row["id"] / "manifest.json"
+        assert row["manifest_sha256"] == hashlib.sha256(manifest.read_bytes()).hexdigest()
     per_incident = Counter((incident, kind) for _, incident, kind in meaning)
-    for (incident,) in [(row["id"],) for row in rows(folder, "SELECT id FROM incidents")]:
-        assert per_incident[(incident, "incident.opened")] == 1
-        assert per_incident[(incident, "incident.resolved")] == 1
+    for row in incidents:
+        assert per_incident[(row["id"], "incident.opened")] == 1, row["room"]
+        assert per_incident[(row["id"], "incident.resolved")] == 1, row["room"]
+        kinds = [receipt.type for receipt in receiver.receipts if receipt.data["incident_id"] == row["id"]]
+        assert kinds.index("incident.opened") < kinds.index("incident.resolved"), row["room"]

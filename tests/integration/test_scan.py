@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 import skimage.data
 import yaml
+from aiohttp import web
 
 from monitor.demo.carphone import carphone_path
 from monitor.demo.live_hls import LiveRooms
@@ -160,23 +162,29 @@ async def test_unreadable_inputs_are_named_and_the_rest_is_scanned(tmp_path: Pat
     (folder / "notes.txt").write_text("left alone")
     missing, blank = tmp_path / "missing.mp4", tmp_path / "blank"
     blank.mkdir()
-    code, rows, _ = await scan(folder, missing, blank, "--gallery", tmp_path / "gallery")
+    code, rows, errors = await scan(folder, missing, blank, "http://[bad/key.m3u8", "--gallery", tmp_path / "gallery")
     assert code == 2
+    assert "Traceback" not in errors
     by_name = {Path(row["input"]).name: row for row in rows}
-    assert list(by_name) == ["a_empty.mp4", "b_text.jpg", "c_noise.ts", "d_portrait.jpg", "missing.mp4", "blank"]
+    names = ["a_empty.mp4", "b_text.jpg", "c_noise.ts", "d_portrait.jpg", "missing.mp4", "blank", "key.m3u8"]
+    assert list(by_name) == names
     assert found(by_name.pop("d_portrait.jpg")) == {"obama"}
     assert all(set(row) == {"input", "error"} and row["error"] for row in by_name.values())
 
 
-async def test_a_truncated_video_is_scanned_as_far_as_it_goes(tmp_path: Path, protected_clip_file: Path) -> None:
-    enrol(tmp_path / "gallery", "obama", OBAMA_OFFICIAL.path)
-    whole = tmp_path / "whole.ts"
-    with av.open(str(protected_clip_file)) as source, av.open(str(whole), "w") as output:
+def remuxed(clip: Path, target: Path, **options: str) -> Path:
+    with av.open(str(clip)) as source, av.open(str(target), "w", options=options) as output:
         stream = output.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(video=0):
             if packet.size:
                 packet.stream = stream
                 output.mux(packet)
+    return target
+
+
+async def test_a_truncated_video_is_scanned_as_far_as_it_goes(tmp_path: Path, protected_clip_file: Path) -> None:
+    enrol(tmp_path / "gallery", "obama", OBAMA_OFFICIAL.path)
+    whole = remuxed(protected_clip_file, tmp_path / "whole.ts")
     cut = tmp_path / "cut.ts"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     code, (row,), _ = await scan(cut, "--gallery", tmp_path / "gallery")
@@ -188,8 +196,6 @@ async def test_a_truncated_video_is_scanned_as_far_as_it_goes(tmp_path: Path, pr
 async def test_an_address_is_read_for_as_long_as_it_is_told_and_only_where_it_may(
     tmp_path: Path, protected_clip: object
 ) -> None:
-    import os
-
     enrol(tmp_path / "gallery", "obama", OBAMA_OFFICIAL.path)
     async with LiveRooms() as rooms:
         url = await rooms.add("room", protected_clip, on_air_for_s=9)  # type: ignore[arg-type]
@@ -203,6 +209,36 @@ async def test_an_address_is_read_for_as_long_as_it_is_told_and_only_where_it_ma
     assert code == 0
     assert found(row) == {"obama"}
     assert row["input"] == url
+
+
+async def test_what_was_found_in_a_room_that_goes_off_the_air_before_its_time_is_kept(
+    tmp_path: Path, protected_clip_file: Path
+) -> None:
+    enrol(tmp_path / "gallery", "obama", OBAMA_OFFICIAL.path)
+    room = remuxed(protected_clip_file, tmp_path / "room.flv", flvflags="no_duration_filesize").read_bytes()
+
+    async def live(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "video/x-flv"})
+        await response.prepare(request)
+        await response.write(room)
+        return response
+
+    app = web.Application()
+    app.router.add_get("/room-key.flv", live)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/room-key.flv"
+        allowed = os.environ | {"MONITOR__NETWORK__ALLOW": "[127.0.0.0/8]"}
+        code, (row,), errors = await scan(url, "--gallery", tmp_path / "gallery", "--seconds", "60", env=allowed)
+    finally:
+        await runner.cleanup()
+    assert code == 0
+    assert set(row) == {"input", "seconds", "frames", "faces", "sightings"}
+    assert found(row) == {"obama"}
+    assert "ended before --seconds: closed_by_peer" in errors
+    assert "room-key" not in errors
 
 
 async def test_a_gallery_without_anybody_is_an_error_that_names_it(tmp_path: Path) -> None:

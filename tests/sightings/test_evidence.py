@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from pydantic import ValidationError
 from support.rooms import BEGAN, PACK, frame_at, match
 
 from monitor.faces.face import Box
@@ -61,8 +62,14 @@ def test_the_similarity_threshold_and_the_margin_are_enough_exactly() -> None:
     assert assess(samples, CONFIG, replace(pack, similarity_threshold=0.76)) is EvidenceVerdict.BELOW_SIMILARITY
 
 
-def test_one_picture_is_enough_where_the_operator_says_so() -> None:
-    assert assess([sample(0)], SightingsConfig(min_samples=1, min_seconds=0), PACK) is EvidenceVerdict.PASSED
+@pytest.mark.parametrize(("key", "weaker", "least"), [("min_samples", 1, 2), ("min_seconds", 0.9, 1)])
+def test_the_rule_can_be_made_stricter_but_one_moment_is_never_enough(key: str, weaker: float, least: float) -> None:
+    with pytest.raises(ValidationError, match=f"greater than or equal to {least}"):
+        SightingsConfig.model_validate({key: weaker})
+    loosest = SightingsConfig(min_samples=2, min_seconds=1)
+    assert assess([sample(0)], loosest, PACK) is EvidenceVerdict.TOO_FEW_SAMPLES
+    assert assess([sample(0), sample(0.95)], loosest, PACK) is EvidenceVerdict.TOO_SHORT
+    assert assess([sample(0), sample(1)], loosest, PACK) is EvidenceVerdict.PASSED
 
 
 def test_spaced_samples_are_as_many_as_can_stand_apart() -> None:

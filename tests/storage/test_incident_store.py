@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 from support.violations import START, make_incident
 
 from monitor.alerts.alert import Alert, AlertLinks
@@ -55,6 +57,29 @@ async def test_a_transition_writes_one_row_for_each_receiver_in_the_same_transac
     assert alert.title == "Spring sale, 春"
 
 
+async def test_an_alert_is_about_the_first_line_of_the_timeline(store: SqlIncidentStore, outbox: SqlOutbox) -> None:
+    incident = make_incident()
+    opened, recorded = entry(incident), replace(entry(incident, "evidence_recorded"), reason="evidence_recorded")
+    await store.save(incident, timeline=[opened, recorded], transition=Transition.OPENED)
+    assert (await outbox.due("hook", START, 10))[0].alert.reason == "no_permission"
+
+
+async def test_words_of_a_newer_version_are_shown_where_they_can_be_and_named_where_not(
+    store: SqlIncidentStore, reader: SqlIncidentReader, database: Database
+) -> None:
+    incident = make_incident()
+    await open_one(store, incident)
+
+    async def age(connection: AsyncConnection) -> None:
+        await connection.execute(text("UPDATE outbox SET transition = 'escalated'"))
+        await connection.execute(text("UPDATE incidents SET decision = 'a_new_one'"))
+
+    await database.write(age)
+    assert {row.transition for row in await reader.deliveries(incident.id)} == {"escalated"}
+    with pytest.raises(StorageError, match=f"{incident.id} cannot be read .*a_new_one.*install the version"):
+        await store.load_open()
+
+
 async def test_when_the_outbox_row_cannot_be_written_the_incident_is_not_either(
     database: Database, reader: SqlIncidentReader
 ) -> None:
@@ -98,15 +123,6 @@ async def test_an_alert_names_the_other_rooms_that_show_the_person_now(
     await store.save(make_incident("id-2", room="gone", state=IncidentState.CLOSED, closed_at=START))
     await open_one(store, make_incident("id-3", room="b"))
     assert (await outbox.due("hook", START, 10))[0].alert.other_rooms == ("demo/obama-clone/a",)
-
-
-async def test_evidence_is_attached_once(store: SqlIncidentStore, reader: SqlIncidentReader) -> None:
-    incident = make_incident()
-    await store.save(incident)
-    assert await store.attach_evidence(incident.id, "b" * 64, START) is True
-    assert await store.attach_evidence(incident.id, "b" * 64, START) is False
-    assert await store.attach_evidence("nobody", "b" * 64, START) is False
-    assert [line.event for line in await reader.timeline(incident.id)] == ["evidence_recorded"]
 
 
 async def test_only_open_incidents_are_loaded_in_the_order_of_their_opening(store: SqlIncidentStore) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 from support.violations import START, make_incident
 
 from monitor.incidents.incident import Incident, IncidentState, TimelineEntry, Transition
@@ -50,6 +53,35 @@ async def test_a_dead_row_makes_way_and_keeps_its_reason(store: SqlIncidentStore
     assert await due(outbox) == [("id-1", "resolved")]
     assert await outbox.pending("hook") == 1
     assert await outbox.pending("am") == 2
+
+
+@pytest.mark.parametrize("alert", ["", "null", "[]", "{}", '{"identity": {"id": "a"}}', "not JSON"])
+async def test_rows_that_cannot_be_read_are_dead_and_the_ones_behind_them_are_due(
+    database: Database, store: SqlIncidentStore, outbox: SqlOutbox, alert: str
+) -> None:
+    async def spoil(connection: AsyncConnection) -> None:
+        await connection.execute(text("UPDATE outbox SET alert = :alert"), {"alert": alert})
+
+    for number in range(12):
+        await tell(store, make_incident(f"bad-{number}", room=str(number)), Transition.OPENED)
+    await database.write(spoil)
+    await tell(store, make_incident("bad-0", sequence=2, room="0"), Transition.RESOLVED, 1)
+    assert await due(outbox) == [("bad-0", "resolved")]
+    assert await outbox.pending("hook") == 1
+
+
+async def test_a_delivered_row_that_cannot_be_read_is_not_in_force(
+    database: Database, store: SqlIncidentStore, outbox: SqlOutbox
+) -> None:
+    async def spoil(connection: AsyncConnection) -> None:
+        await connection.execute(text("UPDATE outbox SET alert = '{}' WHERE incident_id = 'id-1'"))
+
+    for name in ("id-1", "id-2"):
+        await tell(store, make_incident(name, room=name), Transition.OPENED)
+    for entry in await outbox.due("am", START, 10):
+        await outbox.delivered(entry.id, START)
+    await database.write(spoil)
+    assert [entry.alert.incident_id for entry in await outbox.in_force("am")] == ["id-2"]
 
 
 async def test_attempts_are_counted_and_the_id_stays(store: SqlIncidentStore, outbox: SqlOutbox) -> None:

@@ -28,6 +28,19 @@ async def test_the_four_files_are_served_with_their_type(browser, site, incident
     assert response.content_type == ("application/json" if name.endswith("json") else "image/jpeg")
 
 
+@pytest.mark.parametrize("name", NAMES)
+async def test_what_never_changes_need_not_be_asked_for_again_and_is_nobody_elses_to_keep(
+    browser, site, incident, name
+):
+    response, _ = await browser.get(site, f"/evidence/{incident.id}/{name}")
+    assert response.headers["Cache-Control"] == "private, max-age=86400, immutable"
+
+
+async def test_evidence_that_is_not_there_yet_is_asked_for_again(browser, site):
+    response, _ = await browser.get(site, f"/evidence/{make_incident().id}/frame.jpg")
+    assert (response.status, response.headers["Cache-Control"]) == (404, "no-store")
+
+
 async def test_the_manifest_is_a_download(browser, site, incident):
     response, _ = await browser.get(site, f"/evidence/{incident.id}/manifest.json")
     assert response.headers["Content-Disposition"] == f'attachment; filename="manifest-{incident.id}.json"'

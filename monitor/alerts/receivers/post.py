@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 
 import aiohttp
 
@@ -14,7 +15,7 @@ _REFUSED = frozenset({400, 413, 415, 422})
 """The message itself is not acceptable: sending it again cannot help. Wrong addresses and keys (401, 403, 404) can be
 put right, so those are tried again."""
 _GONE = 410
-_ANSWER_BYTES = 200
+_KNOWN = frozenset(HTTPStatus)
 
 
 async def post(
@@ -28,21 +29,20 @@ async def post(
 ) -> None:
     """Post ``body``; a 2xx answer is success, a redirect is a failure.
 
-    :raises DeliveryError: the receiver did not accept it; the text holds no URL.
+    :raises DeliveryError: the receiver did not accept it; the text holds nothing of the URL.
     """
     timeout = aiohttp.ClientTimeout(total=timeout_s)
     try:
         async with session.post(url, data=body, headers=headers, timeout=timeout, allow_redirects=False) as response:
             if 200 <= response.status < 300:
                 return
-            answer = (await response.content.read(_ANSWER_BYTES)).decode("utf-8", "replace")
     except TimeoutError as err:
         raise DeliveryError(f"no answer within {timeout_s:g} s") from err
     except aiohttp.ClientConnectionError as err:
         raise DeliveryError(f"cannot connect or connection lost ({type(err).__name__})") from err
     except (aiohttp.ClientError, ValueError) as err:
         raise DeliveryError(f"not a proper HTTP answer ({type(err).__name__})") from err
-    raise _refusal(response.status, answer, retry_after_s(response.headers.get("Retry-After"), attempt_at))
+    raise _refusal(response.status, retry_after_s(response.headers.get("Retry-After"), attempt_at))
 
 
 def retry_after_s(header: str | None, now: datetime) -> float | None:
@@ -57,8 +57,9 @@ def retry_after_s(header: str | None, now: datetime) -> float | None:
         return None
 
 
-def _refusal(status: int, answer: str, wait_s: float | None) -> DeliveryError:
-    said = f": {' '.join(answer.split())}" if answer.strip() else ""
+def _refusal(status: int, wait_s: float | None) -> DeliveryError:
+    # The standard's words for the status, never the receiver's own: those often repeat the address, secrets and all.
+    said = f" {HTTPStatus(status).phrase}" if status in _KNOWN else ""
     if status == _GONE:
         return DeliveryError("HTTP 410, the receiver is gone for good", disable=True)
     if 300 <= status < 400:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from monitor.cli.check import Check, fail, ok, warn
+from monitor.cli.doctor_check import Check, fail, ok, warn
 from monitor.errors import ConfigError
 from monitor.web.config import WebConfig
 

@@ -9,8 +9,8 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from monitor.cli.check import Check, fail, ok, warn
-from monitor.cli.machine import existing_parent
+from monitor.cli.doctor_check import Check, fail, ok, warn
+from monitor.cli.doctor_machine import existing_parent
 from monitor.errors import GalleryError, PackError
 from monitor.faces.config import FacesConfig
 

@@ -1,0 +1,197 @@
+"""One stream's path from encoded pictures to an incident with its evidence; only the networks are stand-ins."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+from support.packets import FORMAT, gop
+from support.violations import PACK, START, make_identity, make_permission, make_reference, make_stream
+from support.waiting import wait_for
+
+from monitor.clock import ManualClock
+from monitor.errors import FrameLossReason, FrameLost
+from monitor.evidence.metrics import EvidenceMetrics
+from monitor.evidence.recorder import DRAW_TRIES, EvidenceRecorder
+from monitor.faces.face import Box, EvidencePictures, Face, PictureFaces, Quality
+from monitor.gallery.identity import Identity
+from monitor.gallery.snapshot import GallerySnapshot
+from monitor.incidents.book import IncidentBook
+from monitor.incidents.config import IncidentsConfig
+from monitor.incidents.incident import Decision, Incident
+from monitor.incidents.metrics import IncidentsMetrics
+from monitor.pipeline import StreamPaths
+from monitor.sightings.config import SightingsConfig
+from monitor.sightings.metrics import SightingsMetrics
+from monitor.storage.database import Database
+from monitor.storage.incidents import SqlIncidentStore
+from monitor.storage.reader import SqlIncidentReader
+from monitor.streams.config import StreamsConfig
+from monitor.streams.feed import StreamFeed
+from monitor.streams.metrics import StreamMetrics
+from monitor.streams.packet import EncodedFrame
+
+
+class Vision:
+    """Sees the protected person in every picture, and loses the evidence of the first ``loses`` tries."""
+
+    def __init__(self) -> None:
+        self.pack = PACK
+        self.loses = 0
+        self.looked = 0
+        self.drew = 0
+
+    async def analyse(self, frame: EncodedFrame) -> tuple[PictureFaces, ...]:
+        self.looked += len(frame.instants)
+        face = Face(
+            box=Box(x1=10, y1=10, x2=110, y2=130),
+            landmarks=np.zeros((5, 2), np.float32),
+            det_score=0.9,
+            quality=Quality(sharpness=200.0, brightness=120.0),
+            embedding=make_reference().embedding,
+        )
+        return tuple(PictureFaces(pts=instant, width=320, height=180, faces=(face,)) for instant in frame.instants)
+
+    async def render(self, frame: EncodedFrame, pts: int, box: Box, label: str) -> EvidencePictures:
+        self.drew += 1
+        if self.drew <= self.loses:
+            raise FrameLost(FrameLossReason.WORKER_DIED)
+        return EvidencePictures(frame_jpeg=b"frame", crop_jpeg=b"crop")
+
+
+class Room:
+    """A stream with its path, down to the disk."""
+
+    def __init__(self, folder: Path, database: Database) -> None:
+        clock, registry = ManualClock(now=START), CollectorRegistry()
+        self.vision, self.identity = Vision(), make_identity()
+        self.database, self.evidence = database, folder / "evidence"
+        self.reader = SqlIncidentReader(database)
+        store = SqlIncidentStore(database, receivers=["hook"], web_base_url="http://127.0.0.1:8080")
+        self.feed = StreamFeed(make_stream(), StreamsConfig(), clock, StreamMetrics(registry))
+        self.feed.begin(FORMAT)
+        self.paths = StreamPaths(
+            faces=self.vision,
+            gallery=lambda: _gallery(self.identity),
+            incidents=IncidentBook(store, IncidentsConfig(), clock, IncidentsMetrics(registry)),
+            evidence=EvidenceRecorder(self.evidence, self.vision, clock, EvidenceMetrics(registry), "0.1.0"),
+            config=SightingsConfig(),
+            metrics=SightingsMetrics(registry),
+            clock=clock,
+        )
+
+    def on_air(self, second: int) -> None:
+        """Four seconds of video, in which a burst finds all that a proof needs."""
+        self.feed.push(gop(second * 1000, 40), 4000)
+
+    async def incident(self) -> Incident | None:
+        return next(iter(await self.reader.page(limit=1)), None)
+
+    async def has_evidence(self) -> bool:
+        incident = await self.incident()
+        return incident is not None and incident.manifest_sha256 is not None
+
+    @property
+    def recorded(self) -> dict[str, str]:
+        """Folder to the digest of the manifest in it."""
+        return {
+            path.parent.name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in self.evidence.glob("*/manifest.json")
+        }
+
+
+def _gallery(identity: Identity) -> GallerySnapshot:
+    return GallerySnapshot.build({identity.id: identity}, [make_reference()], refused=(), errors=())
+
+
+@pytest.fixture
+async def room(tmp_path: Path) -> AsyncIterator[Room]:
+    database = Database(f"sqlite:///{tmp_path}/monitor.db")
+    await database.open()
+    yield Room(tmp_path, database)
+    await database.aclose()
+
+
+@asynccontextmanager
+async def watched(room: Room) -> AsyncIterator[None]:
+    task = asyncio.create_task(room.paths.run(room.feed))
+    yield
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_worker_that_dies_over_the_last_picture_costs_no_evidence(room: Room) -> None:
+    room.vision.loses = DRAW_TRIES - 1
+    room.on_air(0)
+    async with watched(room):
+        await wait_for(room.has_evidence, timeout_s=5, what="an incident with evidence")
+    incident = await room.incident()
+    assert incident is not None
+    assert room.recorded == {incident.id: incident.manifest_sha256}
+    assert [entry.event for entry in await room.reader.timeline(incident.id)] == ["opened", "evidence_recorded"]
+    assert room.vision.drew == DRAW_TRIES
+
+
+async def test_evidence_that_cannot_be_drawn_delays_no_alert_and_is_recorded_with_a_later_sample(room: Room) -> None:
+    room.vision.loses = 10**6
+    room.on_air(0)
+    async with watched(room):
+        await wait_for(room.incident, timeout_s=5, what="an incident")
+        first = await room.incident()
+        assert first is not None
+        assert (first.manifest_sha256, room.recorded) == (None, {})
+        assert [delivery.transition for delivery in await room.reader.deliveries(first.id)] == ["opened"]
+        room.vision.loses = 0
+        room.on_air(4)
+        await wait_for(room.has_evidence, timeout_s=5, what="the evidence")
+    incident = await room.incident()
+    assert incident is not None
+    assert room.recorded == {first.id: incident.manifest_sha256}
+
+
+async def test_an_incident_that_the_database_did_not_take_leaves_no_pictures_behind(room: Room) -> None:
+    refusal = sqlite3.connect(room.database.path, isolation_level=None)
+    refusal.execute("CREATE TRIGGER full BEFORE INSERT ON incidents BEGIN SELECT RAISE(FAIL, 'disk full'); END")
+    room.on_air(0)
+    async with watched(room):
+        await wait_for(lambda: room.vision.drew and not room.recorded, timeout_s=5, what="the first attempt")
+        refusal.execute("DROP TRIGGER full")
+        refusal.close()
+        room.on_air(4)
+        await wait_for(room.has_evidence, timeout_s=5, what="the evidence")
+    incident = await room.incident()
+    assert incident is not None
+    assert room.recorded == {incident.id: incident.manifest_sha256}
+    assert sorted(path.name for path in room.evidence.iterdir()) == [incident.id]
+
+
+async def test_nothing_is_drawn_of_a_likeness_that_is_permitted(room: Room) -> None:
+    room.identity = make_identity(make_permission("obama-clone"))
+    room.on_air(0)
+    async with watched(room):
+        await wait_for(room.incident, timeout_s=5, what="the record of it")
+        seen = room.vision.looked
+        room.on_air(4)
+        await wait_for(lambda: room.vision.looked > seen, timeout_s=5, what="another look")
+    incident = await room.incident()
+    assert incident is not None
+    assert (incident.decision, incident.manifest_sha256) == (Decision.PERMITTED, None)
+    assert room.vision.drew == 0
+    assert not room.evidence.exists()
+
+
+async def test_evidence_is_drawn_once_however_long_the_likeness_is_shown(room: Room) -> None:
+    async with watched(room):
+        for second in (0, 4, 8):
+            seen = room.vision.looked
+            room.on_air(second)
+            await wait_for(lambda seen=seen: room.vision.looked > seen, timeout_s=5, what="a look")
+        await wait_for(room.has_evidence, timeout_s=5, what="the evidence")
+    assert room.vision.drew == 1
