@@ -11,7 +11,7 @@ from typing import Any
 
 from monitor.clock import iso_utc
 from monitor.faces.face import Box, PackInfo
-from monitor.gallery.identity import Identity
+from monitor.gallery.identity import Identity, Reference
 from monitor.incidents.incident import Incident
 from monitor.sightings.sighting import Sample, Sighting
 from monitor.streams.stream import Stream
@@ -58,10 +58,7 @@ def manifest_bytes(
         "sighting": _sighting(sighting),
         "samples": [_sample(sample) for sample in sighting.samples],
         "shown_sample": _sample(sighting.best),
-        "reference": {
-            "photo": sighting.best.match.best.reference.photo,
-            "photo_sha256": sighting.best.match.best.reference.photo_sha256,
-        },
+        "reference": _reference(sighting.best.match.best.reference),
         "files": {name: sha256(content) for name, content in files.items()},
         "other_faces": "made unrecognisable",
         "recorded_at": iso_utc(recorded_at),
@@ -139,6 +136,10 @@ def _sample(sample: Sample) -> dict[str, Any]:
             "received_at": iso_utc(keyframe.received_at),
         },
     }
+
+
+def _reference(reference: Reference) -> dict[str, Any]:
+    return {"photo": reference.photo, "photo_sha256": reference.photo_sha256}
 
 
 def _box(box: Box) -> list[float]:
