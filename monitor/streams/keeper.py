@@ -96,7 +96,8 @@ class StreamKeeper:
             feed.enter(StreamState.ENDED, error.reason, error.detail, quiet=same)
 
     async def _back_off(self, error: StreamError) -> None:
-        wait_s = self._backoff.next_s()
+        sampled_at = self._feed.last_sampled_at
+        wait_s = self._backoff.next_s(None if sampled_at is None else self._clock.monotonic() - sampled_at)
         detail = f"{error.detail}; " if error.detail else ""
         failures = f"failures={self._backoff.failures} retry_in_s={wait_s:.1f}"
         self._feed.enter(StreamState.BACKING_OFF, error.reason, f"{detail}{failures}")

@@ -15,6 +15,8 @@ _GOPS_WITHOUT_KEYFRAME = 3.0
 _CADENCES_WITHOUT_PACKET = 3.0
 # Later than this many sampling intervals after the last sample, a live stream counts as not watched.
 _OVERDUE_INTERVALS = 2.0
+# For so long after a room was on the air, waits are this short at the most.
+_RECENT_S, _RECENT_MAX_S = 120.0, 10.0
 
 
 class Health(StrEnum):
@@ -77,9 +79,15 @@ class Backoff:
         """The stream was well."""
         self.failures = 0
 
-    def next_s(self) -> float:
-        """Count a failure; seconds to wait before the next connection."""
-        step = min(self._max_s, self._initial_s * 2.0 ** min(self.failures, 30))
+    def next_s(self, last_shown_s: float | None = None) -> float:
+        """Count a failure; seconds to wait before the next connection.
+
+        :param last_shown_s: seconds since the room last showed anything; None if it never did. One that was on the
+            air a moment ago is more likely to come back than one that has been gone for long.
+        """
+        recent = last_shown_s is not None and last_shown_s <= _RECENT_S
+        most = min(self._max_s, _RECENT_MAX_S) if recent else self._max_s
+        step = min(most, self._initial_s * 2.0 ** min(self.failures, 30))
         self.failures += 1
         return self._draw(0.0, step)
 

@@ -11,6 +11,7 @@ from support.watching import QUICK, until
 from monitor.errors import StreamReason
 from monitor.streams.budget import Allowance
 from monitor.streams.gate import ConnectGate, HostGate, Pace
+from monitor.streams.lifecycle import Backoff
 
 
 def gate(*, per_s: float = 10_000, at_once: int = 50) -> ConnectGate:
@@ -100,6 +101,14 @@ async def test_hosts_that_no_stream_has_any_more_are_forgotten() -> None:
         gates.host(f"http://host-{index}.example/")
     await until(lambda: len(gates._hosts) == 1)
     assert held is gates.host("http://a.example:80".removesuffix(":80") + "/x")
+
+
+def test_waits_double_up_to_the_longest_and_a_room_that_was_just_on_the_air_waits_ten_seconds_at_most() -> None:
+    backoff = Backoff(1.0, 30.0, draw=lambda _, most: most)
+    assert [backoff.next_s() for _ in range(7)] == [1, 2, 4, 8, 16, 30, 30]
+    assert [backoff.next_s(10.0), backoff.next_s(120.0), backoff.next_s(121.0)] == [10, 10, 30]
+    backoff.reset()
+    assert backoff.next_s(1.0) == 1
 
 
 def test_an_allowance_is_used_up_and_comes_back_with_time() -> None:
