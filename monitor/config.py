@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
 from monitor.alerts.config import AlertsConfig
@@ -23,6 +23,7 @@ from monitor.redact import redact_text
 from monitor.sightings.config import SightingsConfig
 from monitor.storage.config import StorageConfig
 from monitor.streams.config import NetworkConfig, StreamsConfig
+from monitor.streams.hook_config import HookConfig
 from monitor.web.config import WebConfig
 
 ENV_PREFIX = "MONITOR__"
@@ -56,6 +57,22 @@ class MonitorConfig(BaseModel):
     alerts: AlertsConfig = Field(default_factory=AlertsConfig, description="Who is told.")
     storage: StorageConfig = Field(default_factory=StorageConfig, description="Where incidents are kept.")
     web: WebConfig = Field(default_factory=WebConfig, description="Where the pages are served.")
+    hooks: tuple[HookConfig, ...] = Field(
+        (),
+        max_length=100,
+        description="Streaming servers that say which rooms go on and off the air, each with a type (srs, nginx-rtmp, "
+        "mediamtx, tencent, alibaba), a unique name and a secret.",
+    )
+
+    @field_validator("hooks")
+    @classmethod
+    def _have_names_of_their_own(cls, hooks: tuple[HookConfig, ...]) -> tuple[HookConfig, ...]:
+        if len({hook.name for hook in hooks}) < len(hooks):
+            raise ValueError("names must be unique")
+        secrets = {(hook.type, hook.secret.get_secret_value()) for hook in hooks}
+        if len(secrets) < len(hooks):
+            raise ValueError("two hooks of one type need different secrets, which tell them apart")
+        return hooks
 
 
 def load_config(path: Path | None, environ: Mapping[str, str]) -> MonitorConfig:

@@ -33,10 +33,16 @@ from monitor.storage.incidents import SqlIncidentStore
 from monitor.storage.outbox import SqlOutbox
 from monitor.storage.reader import SqlIncidentReader
 from monitor.storage.references import SqlReferenceStore
+from monitor.storage.streams import SqlStreamStore
+from monitor.streams.guard import AddressGuard
+from monitor.streams.kinds import installed_kinds
 from monitor.streams.metrics import StreamMetrics
+from monitor.streams.publishing import PublishDesk
+from monitor.streams.roster import Roster
 from monitor.streams.stream import Stream, StreamStatus
 from monitor.streams.supervisor import StreamSupervisor
 from monitor.web.app import build_app
+from monitor.web.hooks import HookDoor
 from monitor.web.readiness import Probe, Watch
 from monitor.web.server import WebServer
 from monitor.web.site import Site
@@ -76,6 +82,7 @@ async def running_daemon(
     :raises MonitorError: a part cannot start; nothing is left running then.
     """
     clock = clock or SystemClock()
+    await asyncio.to_thread(installed_kinds)
     registry = CollectorRegistry()
     for collector in (PLATFORM_COLLECTOR, GC_COLLECTOR, ProcessCollector(registry=None)):
         registry.register(collector)
@@ -122,15 +129,21 @@ async def running_daemon(
             consume=paths.run,
         )
 
+        roster = Roster(streams, SqlStreamStore(database), supervisor, AddressGuard(config.network).check)
+        desk = PublishDesk(config.hooks, roster, supervisor.states, clock)
+
         def watch() -> Watch:
             identities = {reference.identity_id for reference in gallery.snapshot.references}
-            return Watch(streams=len(streams), identities=len(identities), receivers=len(receivers))
+            return Watch(
+                streams=len(roster), hooks=len(config.hooks), identities=len(identities), receivers=len(receivers)
+            )
 
+        await roster.restore()
         await server.serve(
             build_app(
                 Site(
                     config=config.web,
-                    streams=streams,
+                    roster=roster,
                     statuses=supervisor,
                     incidents=SqlIncidentReader(database),
                     probes=[
@@ -142,7 +155,8 @@ async def running_daemon(
                     registry=registry,
                     evidence_folder=config.evidence.folder,
                     clock=clock,
-                )
+                ),
+                HookDoor(config.hooks, desk.take, clock, registry),
             )
         )
         await pool.start()
@@ -157,9 +171,10 @@ async def running_daemon(
                 tasks.create_task(dispatcher.run()),
                 tasks.create_task(_tick(book)),
                 tasks.create_task(_measure_delay(registry)),
-                tasks.create_task(supervisor.run(streams)),
+                tasks.create_task(supervisor.run()),
+                tasks.create_task(desk.run()),
             ]
-            log.info("daemon_started streams=%d url=%s", len(streams), server.url)
+            log.info("daemon_started streams=%d url=%s", len(roster), server.url)
             try:
                 yield Daemon(url=server.url, book=book, _supervisor=supervisor, _paths=paths)
             finally:

@@ -6,12 +6,14 @@
     |-- ConfigError            a setting is wrong: names file, key, value and what is allowed
     |-- StreamError            a stream cannot be read on; carries a StreamReason and whether to retry
     |   `-- AddressRefused     the address guard refused a URL
+    |-- StreamRefused          the list of streams may not be changed so; carries a StreamRefusal
     |-- PackError              a model pack or provider is missing, altered or unusable
     |-- FrameLost              one picture could not be analysed (worker died, timed out, broken data)
     |-- ImageRefused           an image file cannot be used (unreadable, too large)
     |-- GalleryError           an identity's folder cannot be used
     |-- StorageError           the database cannot be used
     |-- EvidenceError          evidence could not be written
+    |-- DaemonRefused          a running daemon could not be asked, or refused
     `-- DeliveryError          a receiver did not accept an alert; says whether to try again
 
 Foreign errors (libav, aiohttp, SQLAlchemy, ONNX Runtime) are translated at the border, ``from err``.
@@ -55,6 +57,14 @@ class StreamReason(StrEnum):
     FILE_MISSING = "file_missing"
     UNSUPPORTED = "unsupported"
     TOO_LARGE = "too_large"
+    OVER_BUDGET = "over_budget"
+    """More requests or bytes than one stream is allowed."""
+    TIME_STUCK = "time_stuck"
+    """Pictures come, but their time stamps stand still or go back."""
+    KEYFRAMES_RARE = "keyframes_rare"
+    """Live, but with a keyframe less often than two sampling intervals."""
+    ANALYSIS_BEHIND = "analysis_behind"
+    """Live and sampled, but the samples wait or are replaced before they are looked at."""
 
 
 class StreamError(MonitorError):
@@ -78,6 +88,27 @@ class AddressRefused(StreamError):
         super().__init__(StreamReason.ADDRESS_REFUSED, detail, retryable=False)
 
 
+class StreamRefusal(StrEnum):
+    """Why a change to the list of streams was refused: the API's word."""
+
+    UNKNOWN = "unknown_stream"
+    EXISTS = "exists"
+    PROVISIONED = "provisioned"
+    """It stands in the streams file; only that file changes it."""
+    OWNED_BY_HOOK = "owned_by_hook"
+    """A streaming server's events change it."""
+    ADDRESS = "address_refused"
+    TOO_MANY = "too_many_streams"
+
+
+class StreamRefused(MonitorError):
+    """A change to the list of streams was refused; the message names the stream and the remedy, and no URL."""
+
+    def __init__(self, reason: StreamRefusal, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
 class PackError(MonitorError):
     """A model pack or a provider is missing, altered or unusable; the message names the remedy."""
 
@@ -88,6 +119,8 @@ class FrameLossReason(StrEnum):
     WORKER_DIED = "worker_died"
     TIMED_OUT = "timed_out"
     UNDECODABLE = "undecodable"
+    QUARANTINED = "quarantined"
+    """The same bytes ended two workers before."""
     CLOSING = "closing"
 
 
@@ -113,6 +146,10 @@ class StorageError(MonitorError):
 
 class EvidenceError(MonitorError):
     """Evidence could not be rendered or written."""
+
+
+class DaemonRefused(MonitorError):
+    """A running daemon could not be asked, or refused what a command wanted; the message says what to do."""
 
 
 class DeliveryError(MonitorError):

@@ -12,8 +12,10 @@ from monitor.clock import Clock
 from monitor.errors import FrameLost, StorageError
 from monitor.evidence.manifest import Findings
 from monitor.faces.face import PackInfo, PictureFaces
+from monitor.faces.still import StillFaces
 from monitor.gallery.identity import Identity, Match
 from monitor.gallery.snapshot import GallerySnapshot
+from monitor.incidents.attention import attention
 from monitor.incidents.book import WriteEvidence
 from monitor.incidents.incident import Decision, Incident
 from monitor.sightings.config import SightingsConfig
@@ -22,12 +24,15 @@ from monitor.sightings.sighting import EvidenceVerdict, Sighting
 from monitor.sightings.tracker import Tracker, TrackUpdate
 from monitor.streams.feed import StreamFeed
 from monitor.streams.packet import EncodedFrame
+from monitor.streams.sampling import Attention
 from monitor.streams.stream import Stream
 
 log = logging.getLogger(__name__)
 
 _BURST_WAIT_S = 6.0
 """How long a burst waits for a picture that is not there yet before it leaves it to the next sample."""
+
+_LOST_INTERVALS = 2.5
 
 
 class FaceFinder(Protocol):
@@ -36,7 +41,7 @@ class FaceFinder(Protocol):
     @property
     def pack(self) -> PackInfo: ...
 
-    async def analyse(self, frame: EncodedFrame) -> tuple[PictureFaces, ...]: ...
+    async def analyse(self, frame: EncodedFrame, last_luma: bytes | None = None) -> tuple[PictureFaces, ...]: ...
 
 
 class Incidents(Protocol):
@@ -83,6 +88,15 @@ class Look:
     """The rules' decision on that sighting."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Path:
+    """What one stream's path consists of."""
+
+    feed: StreamFeed
+    faces: StillFaces
+    tracker: Tracker
+
+
 class StreamPaths:
     """Consumes streams' frames; one object for all streams, one :meth:`run` per stream."""
 
@@ -113,14 +127,26 @@ class StreamPaths:
 
     async def run(self, feed: StreamFeed) -> None:
         """Consume one stream's frames for ever; a lost frame or a failed write costs that frame only."""
-        tracker = Tracker(feed.stream.id, self._faces.pack, self._config)
-        while True:
-            frame = await feed.next_frame()
-            await self._look(feed.stream, tracker, frame)
-            await self._burst(feed, tracker, frame.epoch)
+        config = _patient(self._config, feed.longest_interval_s)
+        path = _Path(
+            feed=feed, faces=StillFaces(self._faces), tracker=Tracker(feed.stream.id, self._faces.pack, config)
+        )
+        try:
+            while True:
+                frame = await feed.next_frame()
+                await self._look(path, frame)
+                await self._burst(path, frame.epoch)
+        finally:
+            self._looks.pop(feed.stream.id, None)
 
-    async def _burst(self, feed: StreamFeed, tracker: Tracker, epoch: int) -> None:
+    async def _burst(self, path: _Path, epoch: int) -> None:
         """Look at denser pictures around a candidate, so that proof does not wait for the sampling interval."""
+        feed, tracker = path.feed, path.tracker
+        if not tracker.burst_wanted():
+            return
+        feed.settle(Attention.UNDECIDED)
+        if not await feed.fill_ring(epoch, _BURST_WAIT_S):
+            return
         tried: set[float] = set()
         while wanted := [moment for moment in tracker.burst_wanted() if moment not in tried]:
             newest = feed.ring.newest_time
@@ -133,24 +159,26 @@ class StreamPaths:
                 continue
             tried.update(reachable)
             for frame in feed.ring.frames_at(reachable):
-                await self._look(feed.stream, tracker, frame)
+                await self._look(path, frame)
 
-    async def _look(self, stream: Stream, tracker: Tracker, frame: EncodedFrame) -> None:
+    async def _look(self, path: _Path, frame: EncodedFrame) -> None:
+        stream = path.feed.stream
         try:
-            pictures = await self._faces.analyse(frame)
+            pictures = await path.faces.analyse(frame)
         except FrameLost as error:
             log.warning("frame_lost stream=%s reason=%s", stream.id, error.reason)
             return
         snapshot = self._gallery()
         for picture in pictures:
             matches = [None if face.embedding is None else snapshot.match(face.embedding) for face in picture.faces]
-            updates = tracker.observe(frame, picture, matches)
-            decision = None
+            updates = path.tracker.observe(frame, picture, matches)
             self._metrics.count(updates)
+            decisions = []
             for update in updates:
-                if update.sighting is not None:
-                    decision = await self._report(stream, snapshot, update.sighting)
-            self._remember(stream, picture, matches, updates, snapshot, decision)
+                if update.sighting is not None and (decision := await self._report(stream, snapshot, update.sighting)):
+                    decisions.append(decision)
+            path.feed.settle(attention([update.verdict for update in updates], decisions))
+            self._remember(stream, picture, matches, updates, snapshot, decisions[-1] if decisions else None)
 
     async def _report(self, stream: Stream, snapshot: GallerySnapshot, sighting: Sighting) -> Decision | None:
         identity = snapshot.identities.get(sighting.identity_id)
@@ -196,6 +224,13 @@ class StreamPaths:
             verdict=_best_verdict(updates),
             decision=decision,
         )
+
+
+def _patient(config: SightingsConfig, interval_s: float) -> SightingsConfig:
+    """With the time to miss one sample: where looks are rare, a face that is there all the time must not count as
+    gone between two of them."""
+    lost_after_s = max(config.track_lost_after_s, _LOST_INTERVALS * interval_s)
+    return config.model_copy(update={"track_lost_after_s": lost_after_s})
 
 
 def _best_verdict(updates: list[TrackUpdate]) -> EvidenceVerdict:

@@ -1,4 +1,4 @@
-"""``monitor bench latency``: measures on this machine; nothing leaves loopback."""
+"""``monitor bench``: measures on this machine; nothing leaves loopback."""
 
 from __future__ import annotations
 
@@ -8,58 +8,90 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from monitor.cli.options import add_cache_option, add_json_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from monitor.bench.ingest_row import IngestRow
     from monitor.bench.latency import LatencyRow
+
+Row = dict[str, Any]
+"""One row as ``--json`` prints it."""
 
 _KINDS = ("rtmp", "http-flv", "hls")
 _QUICK_ROOMS = 5
 _ROOMS = 20
+_INGEST_KINDS = ("hls", "rtmp")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare the command."""
-    parser = subparsers.add_parser("bench", help="measure how long an alert takes", description=__doc__)
+    parser = subparsers.add_parser("bench", help="measure latency and cost", description=__doc__)
     benches = parser.add_subparsers(dest="bench", metavar="BENCH", required=True)
     line = "seconds from the first picture with a protected face to the delivered webhook, over live rooms on loopback"
     latency = benches.add_parser("latency", help=line, description=line[0].upper() + line[1:] + ".")
     latency.add_argument("--quick", action="store_true", help=f"{_QUICK_ROOMS} rooms of each kind instead of {_ROOMS}")
     latency.add_argument("--kind", choices=_KINDS, action="append", help="only this kind; may be repeated")
-    add_cache_option(latency)
-    add_json_option(latency)
+    line = "CPU, bytes and memory of watching a 720p room, beside keyframe decode alone and cv2.VideoCapture"
+    ingest = benches.add_parser("ingest", help=line, description=line + ", over live rooms on loopback.")
+    ingest.add_argument("--quick", action="store_true", help="few rooms, all rows at once: within a minute")
+    ingest.add_argument("--kind", choices=_INGEST_KINDS, action="append", help="only this kind; may be repeated")
+    for bench in (latency, ingest):
+        add_cache_option(bench)
+        add_json_option(bench)
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
-    from monitor.bench.latency import measure
-
-    rooms = _QUICK_ROOMS if args.quick else _ROOMS
     with tempfile.TemporaryDirectory(prefix="monitor-bench-") as folder:
-        rows = asyncio.run(
-            measure(
-                Path(folder), cache_dir=args.cache_dir, rooms=rooms, kinds=args.kind or _KINDS, progress=_progress()
-            )
-        )
+        measure = _ingest if args.bench == "ingest" else _latency
+        rows, show = measure(args, Path(folder))
     if args.json:
-        print(json.dumps({"rows": [row.to_dict() for row in rows]}))
+        print(json.dumps({"rows": rows}))
     else:
-        _print(rows)
+        show()
     return 0
 
 
-def _progress() -> Callable[[str, int, int], None] | None:
+def _latency(args: argparse.Namespace, folder: Path) -> tuple[list[Row], Callable[[], None]]:
+    from monitor.bench.latency import measure
+
+    rooms = _QUICK_ROOMS if args.quick else _ROOMS
+    kinds = args.kind or _KINDS
+    rows = asyncio.run(measure(folder, cache_dir=args.cache_dir, rooms=rooms, kinds=kinds, progress=_alerts()))
+    return [row.to_dict() for row in rows], lambda: _print_latency(rows)
+
+
+def _ingest(args: argparse.Namespace, folder: Path) -> tuple[list[Row], Callable[[], None]]:
+    import dataclasses
+
+    from monitor.bench.ingest import QUICK, full_plan, measure
+
+    plan = QUICK if args.quick else full_plan()
+    if args.kind:
+        plan = dataclasses.replace(plan, kinds=tuple(dict.fromkeys(args.kind)))
+    rows = asyncio.run(measure(folder, cache_dir=args.cache_dir, plan=plan, progress=_steps()))
+    return [row.to_dict() for row in rows], lambda: _print_ingest(rows)
+
+
+def _alerts() -> Callable[[str, int, int], None] | None:
     """A line on a terminal that counts the alerts."""
     if not sys.stderr.isatty():
         return None
     return lambda kind, done, total: print(f"\r{kind}: {done}/{total} alerts ", end="", file=sys.stderr, flush=True)
 
 
-def _print(rows: Sequence[LatencyRow]) -> None:
+def _steps() -> Callable[[str], None] | None:
+    """A line on a terminal for what is being measured."""
+    if not sys.stderr.isatty():
+        return None
+    return lambda what: print(what, file=sys.stderr, flush=True)
+
+
+def _print_latency(rows: Sequence[LatencyRow]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -69,3 +101,40 @@ def _print(rows: Sequence[LatencyRow]) -> None:
         figures = (f"{row.p50_s:.2f}", f"{row.p95_s:.2f}", f"{row.aim_p95_s:g}")
         table.add_row(row.kind, str(len(row.seconds)), *figures, met)
     Console().print(table)
+
+
+def _print_ingest(rows: Sequence[IngestRow]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from monitor.bench import ingest_row as aims
+    from monitor.bench.machine import describe
+
+    table = Table(title="cost of one 720p room, for each second of it", caption=describe(), caption_justify="left")
+    for name in ("kind", "every", "rooms", "CPU ms\nours", "\nfloor", "\nOpenCV", "ours /\nfloor", "OpenCV /\nours"):
+        table.add_column(name, justify="left" if name == "kind" else "right")
+    for name in ("kB\nours", "\nlibav", "libav /\nours", "KiB\nresident", "up to\nrooms", "aims"):
+        table.add_column(name, justify="left" if name == "aims" else "right")
+    for row in rows:
+        cpu, traffic = row.cpu, row.traffic
+        table.add_row(
+            row.kind,
+            f"{row.interval_s:g} s",
+            str(row.streams),
+            *(f"{1000 * figure:.2f}" for figure in (cpu.ours, cpu.floor, cpu.opencv)),
+            f"{cpu.ours / cpu.floor:.2f}",
+            f"{cpu.opencv / cpu.ours:.1f}",
+            *(f"{figure / 1000:.1f}" for figure in (traffic.ours, traffic.libav_master)),
+            f"{traffic.libav_master / traffic.ours:.1f}",
+            f"{row.rss_bytes / 1024:.0f}",
+            str(row.most_streams),
+            "\n".join(row.missed()) or "met",
+        )
+    console = Console()
+    console.print(table)
+    console.print(
+        f"Aims: at most {aims.MOST_OF_FLOOR:g} x the floor at {aims.DENSE_S:g} s; at least "
+        f"{aims.LEAST_TIMES_CHEAPER:g} x cheaper than OpenCV; HLS at {aims.SPARSE_S:g} s at most "
+        f"1/{aims.LEAST_TIMES_FEWER_BYTES:g} of libav's bytes from the same master playlist; under "
+        f"{aims.MOST_RSS_BYTES >> 10} KiB a room beside its ring."
+    )

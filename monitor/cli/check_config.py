@@ -116,7 +116,10 @@ def _warnings(config: MonitorConfig, report: Report) -> list[str]:
     from monitor.web.readiness import Watch
 
     watch = Watch(
-        streams=len(report.streams), identities=len(report.identities), receivers=len(config.alerts.receivers)
+        streams=len(report.streams),
+        hooks=len(config.hooks),
+        identities=len(report.identities),
+        receivers=len(config.alerts.receivers),
     )
     warnings = list(watch.gaps) if not report.problems else []
     if not config.web.is_loopback:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -18,6 +19,9 @@ _PLAYED_STREAM = 1
 _WINDOW_BYTES = 5_000_000
 _BEGIN = 0
 
+Play = Callable[[PushRoom, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+"""Sends a room to one viewer until either leaves."""
+
 
 class LiveRtmp:
     """An RTMP server on 127.0.0.1. To be used with ``async with``, on one event loop.
@@ -26,8 +30,10 @@ class LiveRtmp:
     is due.
     """
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    def __init__(self, clock: Clock | None = None, *, play: Play | None = None) -> None:
+        """``play`` serves a viewer whose commands were answered; by default each is sent its own pictures."""
         self._rooms = PushRooms(clock or SystemClock())
+        self._play = play or play_alone
         self._server: asyncio.Server | None = None
         self._port = 0
         self._viewers: set[asyncio.Task[None]] = set()
@@ -47,6 +53,11 @@ class LiveRtmp:
         await asyncio.gather(*self._viewers, return_exceptions=True)
         await self._server.wait_closed()
 
+    @property
+    def base_url(self) -> str:
+        """What the URLs of all rooms begin with, without a slash at the end; once started."""
+        return f"rtmp://127.0.0.1:{self._port}/live"
+
     async def add(self, name: str, clip: Clip, *, on_air_for_s: float = 0.0) -> str:
         """Start a room that has been live for ``on_air_for_s`` already.
 
@@ -54,7 +65,7 @@ class LiveRtmp:
         :raises MonitorError: when there is a room of that name.
         """
         await self._rooms.add(name, clip, on_air_for_s)
-        return f"rtmp://127.0.0.1:{self._port}/live/{name}"
+        return f"{self.base_url}/{name}"
 
     def stop(self, name: str) -> None:
         """Take a room off the air: connections end, new viewers are told that there is no such stream.
@@ -89,7 +100,7 @@ class LiveRtmp:
                 await _shake_hands(reader, writer)
                 room = await self._negotiate(wire.MessageReader(reader), writer)
                 if room is not None:
-                    await _play(room, reader, writer)
+                    await self._play(room, reader, writer)
             finally:
                 writer.close()
 
@@ -134,17 +145,22 @@ def _accept_connection(writer: asyncio.StreamWriter, transaction: float) -> None
     _send(writer, wire.COMMAND, wire.encode_amf("_result", transaction, server, status))
 
 
-async def _play(room: PushRoom, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+def media_chunks(kind: int, body: bytes, time_ms: int) -> bytes:
+    """A script or video message of the stream that is played, as it goes over the wire."""
+    return wire.chunked(wire.Message(kind=kind, stream=_PLAYED_STREAM, time_ms=time_ms, body=body))
+
+
+async def play_alone(room: PushRoom, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Send the room until it goes off the air or the viewer leaves."""
-    _send(writer, wire.DATA, room.flv.metadata, stream=_PLAYED_STREAM)
-    _send(writer, wire.VIDEO, room.flv.sequence_header, stream=_PLAYED_STREAM)
+    writer.write(media_chunks(wire.DATA, room.flv.metadata, 0))
+    writer.write(media_chunks(wire.VIDEO, room.flv.sequence_header, 0))
     async for picture in room.pictures():
         # A viewer that left is seen here; one that says more is not listened to.
         if reader.at_eof():
             return
-        _send(writer, wire.VIDEO, picture.body, stream=_PLAYED_STREAM, time_ms=picture.time_ms)
+        writer.write(media_chunks(wire.VIDEO, picture.body, picture.time_ms))
         await writer.drain()
 
 
-def _send(writer: asyncio.StreamWriter, kind: int, body: bytes, *, stream: int = 0, time_ms: int = 0) -> None:
-    writer.write(wire.chunked(wire.Message(kind=kind, stream=stream, time_ms=time_ms, body=body)))
+def _send(writer: asyncio.StreamWriter, kind: int, body: bytes, *, stream: int = 0) -> None:
+    writer.write(wire.chunked(wire.Message(kind=kind, stream=stream, body=body)))

@@ -21,12 +21,14 @@ class DuePicture:
     """Stream time at which it is sent; counts on over the clip's repetitions."""
     body: bytes = field(repr=False)
     """Body of its FLV video tag."""
+    is_keyframe: bool
 
 
 @dataclass(slots=True)
 class PushRoom:
     """One room. Used on one event loop only."""
 
+    name: str
     clip: Clip
     flv: FlvClip
     clock: Clock
@@ -42,7 +44,11 @@ class PushRoom:
             await asyncio.sleep(max(0.0, broadcast.started_at + due_s - self.clock.monotonic()))
             if self.broadcast is not broadcast:
                 return
-            yield DuePicture(time_ms=round(due_s * 1000), body=self.flv.pictures[index])
+            yield DuePicture(
+                time_ms=round(due_s * 1000),
+                body=self.flv.pictures[index],
+                is_keyframe=self.clip.packets[index].is_keyframe,
+            )
 
 
 class PushRooms:
@@ -61,7 +67,7 @@ class PushRooms:
             raise MonitorError(f"room {name}: there is one of that name already")
         flv = await asyncio.to_thread(flv_clip, clip)
         broadcast = Broadcast.begin(clip, self._clock, on_air_for_s)
-        self._rooms[name] = PushRoom(clip=clip, flv=flv, clock=self._clock, broadcast=broadcast)
+        self._rooms[name] = PushRoom(name=name, clip=clip, flv=flv, clock=self._clock, broadcast=broadcast)
 
     def on_air(self, name: str) -> PushRoom | None:
         """The room, or None when there is none or it was stopped."""

@@ -31,6 +31,19 @@ class FacesConfig(BaseModel):
         "openvino. One that is asked for by name and is not there is an error at start.",
     )
     workers: int = Field(0, ge=0, le=256, description="Worker processes; 0 means one for each core.")
+    worker_memory_bytes: int = Field(
+        1_500_000_000,
+        ge=200_000_000,
+        le=64_000_000_000,
+        description="Address space that a worker may take beyond its loaded pack, in bytes; a picture that needs more "
+        "is lost. Not used with cuda and tensorrt, whose drivers reserve more than they use.",
+    )
+    worker_user: str | None = Field(
+        None,
+        min_length=1,
+        description="User, such as nobody, whose rights workers have once the pack is loaded; only for a daemon that "
+        "root starts. null: the daemon's own user.",
+    )
     cache_dir: Path = Field(Path("data/cache"), description="Folder for prepared networks; it can be deleted.")
     min_face_px: float = Field(
         28.0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +11,11 @@ from numpy.typing import NDArray
 from monitor.errors import FrameLossReason, FrameLost, ImageRefused
 from monitor.faces import wire
 from monitor.faces.analyser import FaceAnalyser
-from monitor.faces.decode import Decoder
+from monitor.faces.decode import Decoder, Picture
 from monitor.faces.draw import boxed_jpeg, crop_jpeg, others_hidden
 from monitor.faces.face import PictureFaces
 from monitor.faces.images import decode_image
+from monitor.faces.luma import is_same, luma_hash
 
 
 class Desk:
@@ -30,6 +32,7 @@ class Desk:
             wire.Job.ANALYSE_IMAGE: self._analyse_image,
             wire.Job.RENDER: self._render,
             wire.Job.CROP_IMAGE: self._crop_image,
+            wire.Job.DECODE: self._decode,
         }
         try:
             return jobs[message["job"]](message)
@@ -41,15 +44,27 @@ class Desk:
     def _analyse(self, message: wire.Message) -> wire.Message:
         found: dict[int, wire.Message] = {}
         pictures: list[wire.Message] = []
+        last_luma: bytes | None = message["luma"]
         for picture in self._decoder.pictures(wire.frame_from_wire(message["frame"])):
             if picture is None:
                 continue
             if picture.pts not in found:
-                found[picture.pts] = wire.picture_to_wire(self._faces(picture.pts, picture.pixels))
+                shown = self._changed(picture, last_luma)
+                if not shown.unchanged:
+                    last_luma = shown.luma
+                found[picture.pts] = wire.picture_to_wire(shown)
             pictures.append(found[picture.pts])
         if not pictures:
             raise FrameLost(FrameLossReason.UNDECODABLE, "no wanted picture came out of the data")
         return {"pictures": pictures}
+
+    def _changed(self, picture: Picture, last_luma: bytes | None) -> PictureFaces:
+        """The faces of ``picture``; one that shows what the last one did is not searched."""
+        luma = luma_hash(picture.pixels)
+        if last_luma is not None and is_same(luma, last_luma):
+            height, width = picture.pixels.shape[:2]
+            return PictureFaces(pts=picture.pts, width=width, height=height, faces=(), luma=luma, unchanged=True)
+        return replace(self._faces(picture.pts, picture.pixels), luma=luma)
 
     def _analyse_image(self, message: wire.Message) -> wire.Message:
         return {"picture": wire.picture_to_wire(self._faces(0, decode_image(message["data"])))}
@@ -65,6 +80,10 @@ class Desk:
 
     def _crop_image(self, message: wire.Message) -> wire.Message:
         return {"crop_jpeg": crop_jpeg(decode_image(message["data"]), wire.box_from_wire(message["box"]))}
+
+    def _decode(self, message: wire.Message) -> wire.Message:
+        pictures = self._decoder.pictures(wire.frame_from_wire(message["frame"]))
+        return {"decoded": sum(picture is not None for picture in pictures)}
 
     def _faces(self, pts: int, pixels: NDArray[np.uint8]) -> PictureFaces:
         height, width = pixels.shape[:2]

@@ -78,6 +78,10 @@ class PictureFaces:
     width: int
     height: int
     faces: tuple[Face, ...]
+    luma: bytes = field(default=b"", repr=False)
+    """The picture's :func:`monitor.faces.luma.luma_hash`; empty for an image file."""
+    unchanged: bool = False
+    """The picture shows what the one that was known before did, and was not searched: ``faces`` says nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

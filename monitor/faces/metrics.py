@@ -23,6 +23,11 @@ class FacesMetrics:
         self.pictures = Counter(
             "monitor_faces_pictures_total", "Decoded pictures that were searched for faces.", registry=registry
         )
+        self.unchanged = Counter(
+            "monitor_faces_unchanged_pictures_total",
+            "Decoded pictures that were not searched because they showed what the one before them did.",
+            registry=registry,
+        )
         self.faces = Counter(
             "monitor_faces_found_total",
             "Faces found, by whether the quality gate let them be embedded.",
@@ -31,6 +36,11 @@ class FacesMetrics:
         )
         self.frames_lost = Counter(
             "monitor_faces_frames_lost_total", "Jobs that gave no picture, by reason.", ["reason"], registry=registry
+        )
+        self.quarantined = Gauge(
+            "monitor_faces_quarantined",
+            "Different frames and images that are refused because each ended two workers.",
+            registry=registry,
         )
         self.worker_exits = Counter(
             "monitor_faces_worker_exits_total",

@@ -22,6 +22,7 @@ from monitor.faces.crew import Crew
 from monitor.faces.face import Box, EvidencePictures, PackInfo, PictureFaces
 from monitor.faces.gate import GateVerdict, judge
 from monitor.faces.metrics import FacesMetrics
+from monitor.faces.quarantine import Quarantine, Sample, frame_sample
 from monitor.faces.worker_process import WorkerGone, WorkerProcess
 from monitor.streams.packet import EncodedFrame
 
@@ -39,6 +40,7 @@ class _Ticket(Generic[_Answer]):
 
     job: wire.Job
     request: bytes = field(repr=False)
+    sample: Sample = field(repr=False)
     timeout_s: float
     parse: Callable[[wire.Message], _Answer]
     answer: asyncio.Future[_Answer]
@@ -55,6 +57,8 @@ class VisionPool:
         self._tickets: asyncio.Queue[_Ticket[Any]] = asyncio.Queue()
         self._in_hand: set[_Ticket[Any]] = set()
         self._running: asyncio.Task[None] | None = None
+        self._quarantine = Quarantine()
+        metrics.quarantined.set_function(lambda: self._quarantine.count)
         metrics.jobs_waiting.set_function(self._tickets.qsize)
 
     async def start(self) -> None:
@@ -86,9 +90,10 @@ class VisionPool:
         """Wait until all workers and the spare one have loaded the pack."""
         await self._crew.complete()
 
-    async def analyse(self, frame: EncodedFrame) -> tuple[PictureFaces, ...]:
+    async def analyse(self, frame: EncodedFrame, last_luma: bytes | None = None) -> tuple[PictureFaces, ...]:
         """The faces at each wanted instant of ``frame``, in order; instants that did not decode are left out.
 
+        :param last_luma: hash of the picture whose faces are known; one that shows the same is not searched.
         :raises FrameLost: if nothing decodes, or the worker died or took too long.
         """
         dimension = self.pack.dimension
@@ -96,12 +101,26 @@ class VisionPool:
         def parse(message: wire.Message) -> tuple[PictureFaces, ...]:
             return tuple(wire.picture_from_wire(picture, dimension) for picture in message["pictures"])
 
-        pictures = await self._submit(
-            wire.Job.ANALYSE, {"frame": wire.frame_to_wire(frame)}, parse, packets=len(frame.packets)
-        )
+        content = {"frame": wire.frame_to_wire(frame), "luma": last_luma}
+        pictures = await self._submit(wire.Job.ANALYSE, content, frame_sample(frame), parse, packets=len(frame.packets))
         for picture in pictures:
             self._count(picture)
         return pictures
+
+    async def decode(self, frame: EncodedFrame) -> int:
+        """Decode the wanted pictures of ``frame`` and look at none of them; for measuring what ingest alone costs.
+
+        :return: how many came out.
+        :raises FrameLost: if libav refuses the data, or the worker died or took too long.
+        """
+        content = {"frame": wire.frame_to_wire(frame)}
+        return await self._submit(
+            wire.Job.DECODE,
+            content,
+            frame_sample(frame),
+            lambda message: int(message["decoded"]),
+            packets=len(frame.packets),
+        )
 
     async def analyse_image(self, data: bytes) -> PictureFaces:
         """The faces of an image file.
@@ -114,7 +133,7 @@ class VisionPool:
         def parse(message: wire.Message) -> PictureFaces:
             return wire.picture_from_wire(message["picture"], dimension)
 
-        picture = await self._submit(wire.Job.ANALYSE_IMAGE, {"data": data}, parse)
+        picture = await self._submit(wire.Job.ANALYSE_IMAGE, {"data": data}, (data,), parse)
         self._count(picture)
         return picture
 
@@ -125,7 +144,9 @@ class VisionPool:
         """
         wanted = dataclasses.replace(frame, instants=(pts,))
         content = {"frame": wire.frame_to_wire(wanted), "box": wire.box_to_wire(box), "label": label}
-        return await self._submit(wire.Job.RENDER, content, wire.evidence_from_wire, packets=len(frame.packets))
+        return await self._submit(
+            wire.Job.RENDER, content, frame_sample(frame), wire.evidence_from_wire, packets=len(frame.packets)
+        )
 
     async def crop_image(self, data: bytes, box: Box) -> bytes:
         """The face in ``box`` of an image file with some surroundings, as a JPEG file.
@@ -134,10 +155,15 @@ class VisionPool:
         :raises FrameLost: if the worker died or took too long.
         """
         content = {"data": data, "box": wire.box_to_wire(box)}
-        return await self._submit(wire.Job.CROP_IMAGE, content, lambda message: bytes(message["crop_jpeg"]))
+        return await self._submit(wire.Job.CROP_IMAGE, content, (data,), lambda message: bytes(message["crop_jpeg"]))
 
     async def _submit(
-        self, job: wire.Job, content: wire.Message, parse: Callable[[wire.Message], _Answer], packets: int = 1
+        self,
+        job: wire.Job,
+        content: wire.Message,
+        sample: Sample,
+        parse: Callable[[wire.Message], _Answer],
+        packets: int = 1,
     ) -> _Answer:
         if self._running is None or self._running.done():
             raise FrameLost(FrameLossReason.CLOSING, "the pool is not running")
@@ -145,6 +171,7 @@ class VisionPool:
         ticket = _Ticket(
             job=job,
             request=wire.encode({"job": job, **content}),
+            sample=sample,
             timeout_s=self._config.job_timeout_s * max(1.0, packets / PACKETS_PER_TIMEOUT),
             parse=parse,
             answer=answer,
@@ -180,6 +207,9 @@ class VisionPool:
                 # Whoever asked has been cancelled.
                 continue
             self._in_hand.add(ticket)
+            if digest := self._quarantine.refused(ticket.sample):
+                self._lose(ticket, FrameLossReason.QUARANTINED, f"sha256 {digest}")
+                continue
             if worker is None or not worker.alive:
                 worker = await self._crew.take()
             await self._serve(ticket, worker)
@@ -191,13 +221,19 @@ class VisionPool:
             async with asyncio.timeout(ticket.timeout_s):
                 message = await worker.ask(ticket.request)
             _settle(ticket, message)
+            self._quarantine.answered(ticket.sample)
         except TimeoutError:
-            worker.kill()
+            self._end(worker, ticket)
             self._lose(ticket, FrameLossReason.TIMED_OUT, f"no answer within {ticket.timeout_s:g} s")
         except WorkerGone:
-            worker.kill()
+            self._end(worker, ticket)
             self._lose(ticket, FrameLossReason.WORKER_DIED)
         self._metrics.job_seconds.labels(ticket.job).observe(time.monotonic() - started)
+
+    def _end(self, worker: WorkerProcess, ticket: _Ticket[Any]) -> None:
+        worker.kill()
+        if digest := self._quarantine.killed(ticket.sample):
+            log.error("frame_quarantined sha256=%s job=%s", digest, ticket.job)
 
     def _lose(self, ticket: _Ticket[Any], reason: FrameLossReason, detail: str = "") -> None:
         self._in_hand.discard(ticket)
@@ -205,6 +241,9 @@ class VisionPool:
             ticket.answer.set_exception(FrameLost(reason, detail))
 
     def _count(self, picture: PictureFaces) -> None:
+        if picture.unchanged:
+            self._metrics.unchanged.inc()
+            return
         self._metrics.pictures.inc()
         for face in picture.faces:
             if face.embedding is not None:

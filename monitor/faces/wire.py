@@ -31,6 +31,7 @@ class Job(StrEnum):
     ANALYSE_IMAGE = "analyse_image"
     RENDER = "render"
     CROP_IMAGE = "crop_image"
+    DECODE = "decode"
 
 
 def encode(message: Message) -> bytes:
@@ -67,7 +68,9 @@ def frame_to_wire(frame: EncodedFrame) -> Message:
         "extradata": video.extradata,
         "size": [video.width, video.height],
         "time_base": [video.time_base.numerator, video.time_base.denominator],
-        "packets": [[p.data, p.pts, p.dts, p.is_keyframe, p.received_at.timestamp()] for p in frame.packets],
+        "packets": [
+            [p.data, p.pts, p.dts, p.is_keyframe, p.received_at.timestamp(), p.is_recovery_point] for p in frame.packets
+        ],
         "instants": list(frame.instants),
     }
 
@@ -82,8 +85,15 @@ def frame_from_wire(message: Message) -> EncodedFrame:
         time_base=Fraction(*message["time_base"]),
     )
     packets = tuple(
-        Packet(data=data, pts=pts, dts=dts, is_keyframe=key, received_at=datetime.fromtimestamp(at, UTC))
-        for data, pts, dts, key, at in message["packets"]
+        Packet(
+            data=data,
+            pts=pts,
+            dts=dts,
+            is_keyframe=key,
+            received_at=datetime.fromtimestamp(at, UTC),
+            is_recovery_point=recovery,
+        )
+        for data, pts, dts, key, at, recovery in message["packets"]
     )
     return EncodedFrame(
         stream_id=message["stream_id"],
@@ -108,6 +118,8 @@ def picture_to_wire(picture: PictureFaces) -> Message:
         "pts": picture.pts,
         "size": [picture.width, picture.height],
         "faces": [_face_to_wire(face) for face in picture.faces],
+        "luma": picture.luma,
+        "unchanged": picture.unchanged,
     }
 
 
@@ -115,7 +127,14 @@ def picture_from_wire(message: Message, dimension: int) -> PictureFaces:
     """:raises ValueError: if an embedding has not ``dimension`` values, or a field does not fit."""
     width, height = message["size"]
     faces = tuple(_face_from_wire(face, dimension) for face in message["faces"])
-    return PictureFaces(pts=int(message["pts"]), width=int(width), height=int(height), faces=faces)
+    return PictureFaces(
+        pts=int(message["pts"]),
+        width=int(width),
+        height=int(height),
+        faces=faces,
+        luma=bytes(message["luma"]),
+        unchanged=bool(message["unchanged"]),
+    )
 
 
 def evidence_from_wire(message: Message) -> EvidencePictures:

@@ -17,7 +17,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from monitor.errors import PackError
-from monitor.faces import wire
+from monitor.faces import confinement, wire
 from monitor.faces.config import FacesConfig
 
 if TYPE_CHECKING:
@@ -25,15 +25,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_PR_SET_PDEATHSIG = 1
-
 
 def main() -> None:
     """Serve the socket whose number is the first argument."""
     # The daemon decides when its workers end: it closes the socket.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _die_with_parent()
+    confinement.die_with_parent()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         try:
@@ -55,6 +53,7 @@ def _load(config: FacesConfig) -> Desk:
     # The libraries are loaded here, where a missing one can be told to the pool.
     import cv2
     import onnxruntime
+    from PIL import Image
 
     from monitor.faces import analyser
     from monitor.faces.decode import Decoder
@@ -63,7 +62,10 @@ def _load(config: FacesConfig) -> Desk:
     cv2.setNumThreads(1)
     onnxruntime.set_default_logger_severity(3)
     desk = Desk(analyser.load(config), Decoder())
+    # Pillow imports its readers when it first needs them, which a confined worker might not be able to.
+    Image.init()
     _return_freed_memory()
+    confinement.confine(config, desk.analyser.info.provider)
     return desk
 
 
@@ -95,12 +97,6 @@ def _return_freed_memory() -> None:
     """Loading parses every network twice; glibc would keep those 40 MB for later."""
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to kill this process when the thread that started it ends, even in the middle of a job."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from monitor.faces.face import PackInfo
 
 START_TIMEOUT_S = 300.0
 """TensorRT builds its engines while a worker starts."""
+_PASSED = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ", "XDG_CACHE_HOME")
+_PASSED_FAMILIES = ("CUDA_", "CUDNN_", "LC_", "MALLOC_", "NVIDIA_", "ORT_", "OV_", "PYTHON")
 
 
 class WorkerGone(Exception):
@@ -130,9 +132,13 @@ async def _spawn() -> tuple[asyncio.subprocess.Process, asyncio.StreamReader, as
 
 
 def _environment() -> dict[str, str]:
-    """A worker imports from where the daemon does, whatever the current folder holds, and has one thread."""
+    """A worker imports from where the daemon does, whatever the current folder holds, and has one thread.
+
+    It meets hostile data, so of the daemon's environment, where keys may be, it gets only what libraries read.
+    """
     path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
-    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    passed = {name: value for name, value in os.environ.items() if name in _PASSED or name.startswith(_PASSED_FAMILIES)}
+    return {**passed, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 async def _end(process: asyncio.subprocess.Process, writer: asyncio.StreamWriter) -> int:

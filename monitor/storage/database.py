@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
+import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +18,8 @@ from monitor.errors import StorageError
 from monitor.storage.lock import OwnerLock
 from monitor.storage.migrate import check_readable, migrate, unusable
 from monitor.storage.sqlite import file_url, prepare_engine
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -126,4 +131,20 @@ class Database:
                 "or name another file in storage.url"
             ) from err
         self._owner.acquire()
+        self._keep_private()
         migrate(self.path)
+
+    def _keep_private(self) -> None:
+        """Make a new file for this user alone: streams' URLs and embeddings stand in it. SQLite gives its mode to the
+        files beside it."""
+        try:
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            mode = stat.S_IMODE(self.path.stat().st_mode)
+            if self.path.is_file() and mode & 0o077:
+                log.warning(
+                    "database_readable_by_others path=%s mode=%o remedy='chmod 600 %s*'", self.path, mode, self.path
+                )
+        except OSError:
+            # What is wrong with the place is said by the attempt to open it as a database.
+            return

@@ -137,3 +137,15 @@ stored_references = Table(
     Column("face_height_px", Float, nullable=False),
     Column("sharpness", Float, nullable=False),
 )
+
+streams = Table(
+    "streams",
+    metadata,
+    Column("number", Integer, primary_key=True, comment="the order in which they came"),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("origin", String(8), nullable=False),
+    Column("hook", Text, nullable=False),
+    Column("publisher", Text, nullable=False),
+    Column("url", Text, nullable=False, comment="can hold a key"),
+    Column("definition", Text, nullable=False, comment="JSON object: the rest of what defines the stream"),
+)

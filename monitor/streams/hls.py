@@ -1,49 +1,75 @@
-"""HLS over the project's own HTTP client: live and recorded playlists, MPEG-TS and fMP4 segments."""
+"""HLS over the project's own HTTP client: live and recorded playlists, MPEG-TS and fMP4 segments.
+
+As much is fetched as is needed: every segment while pictures are wanted more often than there are segments, else
+only the first keyframe of those that are due. When a candidate shows up, the segments around it are fetched whole.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from concurrent.futures import Executor
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from monitor.clock import Clock
 from monitor.errors import StreamError, StreamReason
 from monitor.streams.config import StreamsConfig
-from monitor.streams.http import ByteRange, Fetched, GuardedHttp
-from monitor.streams.packet import Packet, PacketSink, VideoFormat
-from monitor.streams.playlist import MediaPlaylist, Segment, choose_variant, frozen_after, parse, poll_after
-from monitor.streams.segment import demux_segment, same_format
+from monitor.streams.http import Fetched, GuardedHttp
+from monitor.streams.packet import Packet, PacketSink, PickySink, VideoFormat
+from monitor.streams.playback import Pace, Playback
+from monitor.streams.playlist import (
+    MediaPlaylist,
+    Segment,
+    choose_variant,
+    frozen_after,
+    parse,
+    poll_after,
+)
+from monitor.streams.recovery import Remedy, Trouble, remedy
+from monitor.streams.segment import same_format
+from monitor.streams.segment_reader import SegmentReader
+from monitor.streams.unpicky import Unpicky
 
-# A live segment arrives whole. It is passed on this much faster than real time instead of at once: the
-# consumer's one slot would otherwise keep only the segment's last keyframe.
-_LIVE_SPEED = 5.0
 # A room that is further behind than this goes on at the live edge; the gap shows in the stream time.
 _MOST_PENDING = 3
+_MOST_REFILL = 4
+# A keyframe that is due so little later than a segment's beginning is taken there.
+_EARLY_S = 0.05
 
 
-def gops(packets: tuple[Packet, ...]) -> list[list[Packet]]:
-    """``packets`` cut before each keyframe."""
-    groups: list[list[Packet]] = []
-    for packet in packets:
-        if packet.is_keyframe or not groups:
-            groups.append([])
-        groups[-1].append(packet)
-    return groups
-
-
-def pending(playlist: MediaPlaylist, seen: int | None) -> tuple[Segment, ...]:
+def pending(playlist: MediaPlaylist, seen: int | None, *, sparse: bool = False) -> tuple[Segment, ...]:
     """The segments to play next, given the number of the last one that was played (None: none yet).
 
     A recording is played whole; a live playlist is entered at its edge. Numbers that went back mean that the
     broadcaster started anew.
+
+    :param sparse: hardly anything is fetched of each, so a reader cannot fall behind.
     """
     segments = playlist.segments
     started_anew = seen is not None and bool(segments) and segments[-1].number < seen
     if seen is None or started_anew:
         return segments if playlist.ended else segments[-1:]
     fresh = tuple(segment for segment in segments if segment.number > seen)
-    return fresh if playlist.ended or len(fresh) <= _MOST_PENDING else fresh[-1:]
+    return fresh if playlist.ended or sparse or len(fresh) <= _MOST_PENDING else fresh[-1:]
+
+
+def unbroken(segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
+    """The newest of ``segments`` that lie on one timeline, no more than are worth fetching again."""
+    newest = segments[-_MOST_REFILL:]
+    breaks = [index for index, segment in enumerate(newest) if segment.discontinuity]
+    return newest[breaks[-1] :] if breaks else newest
+
+
+@dataclass(slots=True, kw_only=True)
+class _Place:
+    """Where a run reads: what the configured address led to."""
+
+    url: str = field(repr=False)
+    """The media playlist's address."""
+    iframes_url: str | None = field(repr=False)
+    playlist: MediaPlaylist
+    on_iframes: bool = False
+    """``playlist`` is the one of keyframes alone."""
 
 
 class HlsSource:
@@ -61,53 +87,95 @@ class HlsSource:
     ) -> None:
         self._url = url
         self._http = http
-        self._demuxers = demuxers
         self._config = config
-        self._clock = clock
         self._paced = paced
+        self._reader = SegmentReader(http, demuxers, config, clock)
         self._target_s = 0.0
+        self._rest_s = 0.0
         self._seen: int | None = None
+        self._seen_iframe: int | None = None
         self._finished: tuple[int, str] | None = None
-        self._init: tuple[str, ByteRange | None, bytes] | None = None
 
     @property
     def cadence_s(self) -> float:
-        """A whole segment arrives at once."""
-        return self._target_s
+        """A whole segment arrives at once, and where pictures are wanted seldom, so does a keyframe."""
+        return self._target_s + self._rest_s
 
     async def run(self, sink: PacketSink) -> None:
         """Follow the playlist; returns at its end, and at once if that end was reached before.
 
         :raises StreamError: the reason; PLAYLIST_FROZEN when a live playlist gains no segment.
         """
-        url, playlist = await self._resolve()
-        if playlist.ended and self._finished is not None and not _goes_on(playlist, self._finished):
+        place = await self._resolve()
+        if place.playlist.ended and self._finished is not None and not _goes_on(place.playlist, self._finished):
             self._seen = None
-        playback = _Playback(sink, _Pace(sink, recorded=playlist.ended, paced=self._paced))
-        fresh_at = time.monotonic()
+        run = _Run(sink, recorded=place.playlist.ended, paced=self._paced)
         while True:
-            for segment in pending(playlist, self._seen):
-                await self._play(segment, playback)
-                self._seen = segment.number
-                fresh_at = time.monotonic()
-            if playlist.ended:
-                self._finished = _end(playlist)
-                return
-            silent_s = time.monotonic() - fresh_at
-            if silent_s > frozen_after(playlist.target_s):
-                raise StreamError(StreamReason.PLAYLIST_FROZEN, f"no new segment for {silent_s:.0f} s")
-            await asyncio.sleep(poll_after(playlist.target_s))
-            playlist = await self._media(url)
+            try:
+                await self._play_pending(place, run)
+                if place.playlist.ended:
+                    self._finished = _end(place.playlist)
+                    return
+                run.check_frozen(place.playlist)
+                await run.picky.pause(self._next_look_s(place, run))
+                await self._look_again(place, run)
+            except StreamError as err:
+                place = await self._recover(err, place, run)
 
-    async def _resolve(self) -> tuple[str, MediaPlaylist]:
-        """The address of the media playlist and its first reading."""
+    def _next_look_s(self, place: _Place, run: _Run) -> float:
+        """While nothing is due there is no hurry; but a window of three segments must not pass unseen."""
+        target_s = place.playlist.target_s
+        self._rest_s = run.picky.rest_s() if run.picky.is_sparse(target_s) else 0.0
+        return max(poll_after(target_s), min(target_s, self._rest_s))
+
+    async def _look_again(self, place: _Place, run: _Run) -> None:
+        """Read the playlist anew: that of the keyframes alone where there is one and it is enough."""
+        iframes = place.iframes_url if run.picky.is_sparse(place.playlist.target_s) else None
+        if iframes is None and place.on_iframes:
+            # What was played as keyframes lies behind; numbers of the two playlists do not compare.
+            self._seen = None
+        place.playlist = await self._media(iframes or place.url)
+        place.on_iframes = iframes is not None
+
+    async def _recover(self, error: StreamError, place: _Place, run: _Run) -> _Place:
+        """Where to go on after ``error``.
+
+        :raises StreamError: ``error``, or the one that looking anew has met.
+        """
+        if place.on_iframes and run.playing is not None:
+            # They are an economy; whatever is wrong with them, the segments themselves can still be right.
+            place.iframes_url, run.playing = None, None
+            return place
+        target_s = place.playlist.target_s
+        choice = remedy(
+            error,
+            run.trouble,
+            segment=run.playing,
+            target_s=target_s,
+            recorded=place.playlist.ended,
+            now=time.monotonic(),
+        )
+        if choice is Remedy.GIVE_UP:
+            raise error
+        run.picky.retried(error)
+        if choice is Remedy.RESOLVE:
+            run.playing = None
+            return await self._resolve()
+        if choice is Remedy.SKIP_SEGMENT:
+            self._seen = run.playing
+        run.playing = None
+        await run.picky.pause(poll_after(target_s))
+        return place
+
+    async def _resolve(self) -> _Place:
+        """What the configured address leads to now."""
         fetched = await self._fetch_playlist(self._url)
         parsed = parse(fetched)
         if isinstance(parsed, MediaPlaylist):
             self._target_s = parsed.target_s
-            return self._url, parsed
-        url = choose_variant(parsed).url
-        return url, await self._media(url)
+            return _Place(url=self._url, iframes_url=None, playlist=parsed)
+        chosen = choose_variant(parsed, self._config.rendition_lines)
+        return _Place(url=chosen.url, iframes_url=chosen.iframes_url, playlist=await self._media(chosen.url))
 
     async def _media(self, url: str) -> MediaPlaylist:
         parsed = parse(await self._fetch_playlist(url))
@@ -120,28 +188,50 @@ class HlsSource:
         config = self._config
         return await self._http.fetch(url, max_bytes=config.playlist_bytes, timeout_s=config.open_timeout_s)
 
-    async def _fetch_part(self, url: str, part: ByteRange | None) -> bytes:
-        config = self._config
-        fetched = await self._http.fetch(
-            url, max_bytes=config.segment_bytes, timeout_s=config.segment_timeout_s, part=part
-        )
-        return fetched.body
+    async def _play_pending(self, place: _Place, run: _Run) -> None:
+        if run.picky.wants_refill():
+            await self._refill(place, run)
+        seen = self._seen_iframe if place.on_iframes else self._seen
+        sparse = run.picky.is_sparse(place.playlist.target_s)
+        for segment in pending(place.playlist, seen, sparse=sparse):
+            await self._play(segment, run, place)
+            if place.on_iframes:
+                self._seen_iframe = segment.number
+            else:
+                self._seen = segment.number
 
-    async def _init_section(self, segment: Segment) -> bytes:
-        if segment.init_url is None:
-            return b""
-        if self._init is None or self._init[:2] != (segment.init_url, segment.init_part):
-            data = await self._fetch_part(segment.init_url, segment.init_part)
-            self._init = (segment.init_url, segment.init_part, data)
-        return self._init[2]
+    async def _play(self, segment: Segment, run: _Run, place: _Place) -> None:
+        """Play ``segment``, its first keyframe, or nothing of it, as the sink needs."""
+        run.playing = segment.number
+        sparse = not place.playlist.ended and run.picky.is_sparse(segment.seconds)
+        if sparse and run.picky.rest_s() > _EARLY_S and not segment.discontinuity:
+            run.picky.skip(segment.seconds)
+        else:
+            keyframe_only = sparse and not place.on_iframes
+            found = await (self._reader.keyframe(segment) if keyframe_only else self._reader.whole(segment))
+            await run.playback.play(segment, found.video, found.packets, found.received)
+            if sparse:
+                run.picky.skip(segment.seconds)
+        run.playing = None
+        run.trouble.played(time.monotonic())
 
-    async def _play(self, segment: Segment, playback: _Playback) -> None:
-        init = await self._init_section(segment)
-        body = await self._fetch_part(segment.url, segment.part)
-        video, packets = await asyncio.get_running_loop().run_in_executor(
-            self._demuxers, demux_segment, init + body, self._clock, self._clock.utc()
-        )
-        await playback.play(segment, video, packets, len(body))
+    async def _refill(self, place: _Place, run: _Run) -> None:
+        """Fetch the newest segments whole, and go on behind them."""
+        if place.on_iframes:
+            place.playlist, place.on_iframes = await self._media(place.url), False
+        packets: list[Packet] = []
+        received = 0
+        video: VideoFormat | None = None
+        for segment in unbroken(place.playlist.segments):
+            found = await self._reader.whole(segment)
+            received += found.received
+            if not run.playback.fits(found.video) or not same_format(video or found.video, found.video):
+                packets = []
+                break
+            video = found.video
+            packets += found.packets
+            self._seen = segment.number
+        run.picky.refill(packets, received)
 
 
 def _end(playlist: MediaPlaylist) -> tuple[int, str]:
@@ -157,48 +247,18 @@ def _goes_on(playlist: MediaPlaylist, finished: tuple[int, str]) -> bool:
     return _end(playlist) == finished or _end(playlist)[0] > finished[0]
 
 
-class _Playback:
-    """Passes segments on to the sink: epochs where the timeline or the format changes, GOP by GOP in time."""
-
-    def __init__(self, sink: PacketSink, pace: _Pace) -> None:
-        self._sink = sink
-        self._pace = pace
-        self._format: VideoFormat | None = None
-
-    async def play(self, segment: Segment, video: VideoFormat, packets: tuple[Packet, ...], received: int) -> None:
-        if segment.discontinuity or not same_format(self._format, video):
-            self._sink.begin(video)
-            self._format = video
-        first = packets[0].dts
-        for group in gops(packets):
-            await self._pace.wait(float((group[0].dts - first) * video.time_base))
-            self._sink.push(group, received)
-            received = 0
-        self._pace.ended(segment.seconds)
-
-
-class _Pace:
-    """When the next GOP is due: recordings in real time (or as the sink takes them), live segments faster."""
+class _Run:
+    """One reading of the room, from its first playlist on."""
 
     def __init__(self, sink: PacketSink, *, recorded: bool, paced: bool) -> None:
-        self._sink = sink
-        self._recorded = recorded
-        self._paced = paced
-        self._origin: float | None = None
+        self.picky: PickySink = sink if isinstance(sink, PickySink) else Unpicky(sink)
+        self.playback = Playback(sink, Pace(sink, recorded=recorded, paced=paced))
+        self.trouble = Trouble(since=time.monotonic())
+        self.playing: int | None = None
+        """Number of the segment that is being fetched."""
 
-    async def wait(self, offset_s: float) -> None:
-        """Return when what is ``offset_s`` into the segment is due."""
-        if not self._paced:
-            await self._sink.drained()
-            return
-        now = time.monotonic()
-        if self._origin is None:
-            self._origin = now
-        due = self._origin + offset_s / (1.0 if self._recorded else _LIVE_SPEED)
-        if due > now:
-            await asyncio.sleep(due - now)
-
-    def ended(self, seconds: float) -> None:
-        """The segment lasted ``seconds``; the next one is due after it, or at once when live."""
-        if self._origin is not None:
-            self._origin = max(self._origin + seconds, time.monotonic() - seconds) if self._recorded else None
+    def check_frozen(self, playlist: MediaPlaylist) -> None:
+        """:raises StreamError: PLAYLIST_FROZEN if the live playlist has gained no segment for long."""
+        silent_s = time.monotonic() - self.trouble.since
+        if silent_s > frozen_after(playlist.target_s):
+            raise StreamError(StreamReason.PLAYLIST_FROZEN, f"no new segment for {silent_s:.0f} s")

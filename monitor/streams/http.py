@@ -15,6 +15,7 @@ import aiohttp
 from yarl import URL
 
 from monitor.errors import StreamError, StreamReason
+from monitor.streams.budget import Budget
 from monitor.streams.guard import AddressGuard, GuardedResolver
 
 _MAX_REDIRECTS = 5
@@ -30,6 +31,8 @@ class Fetched:
     url: str = field(repr=False)
     """The address after redirects; relative addresses in the body refer to it."""
     body: bytes = field(repr=False)
+    partial: bool = False
+    """The server sent no more than the part that was asked for (206)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +77,34 @@ def translated(err: Exception) -> StreamError:
     return StreamError(StreamReason.CLOSED_BY_PEER, type(err).__name__)
 
 
-class GuardedHttp:
-    """An HTTP session whose every connection and redirect goes through the address guard."""
+class MeteredBody:
+    """The bytes of one answer, charged to a budget as they come."""
 
-    def __init__(self, guard: AddressGuard, *, open_timeout_s: float) -> None:
+    def __init__(self, content: aiohttp.StreamReader, budget: Budget | None) -> None:
+        self._content = content
+        self._budget = budget
+
+    async def read(self, size: int) -> bytes:
+        """At least one byte, at most ``size``; none at the end.
+
+        :raises StreamError: OVER_BUDGET.
+        """
+        data = await self._content.read(size)
+        if data and self._budget is not None:
+            self._budget.receive(len(data))
+        return data
+
+
+class GuardedHttp:
+    """An HTTP session whose every connection and redirect goes through the address guard.
+
+    :param budget: what its requests and bytes are charged to; None for no bound.
+    """
+
+    def __init__(self, guard: AddressGuard, *, open_timeout_s: float, budget: Budget | None = None) -> None:
         self._guard = guard
         self._open_timeout_s = open_timeout_s
+        self._budget = budget
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -99,6 +124,16 @@ class GuardedHttp:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    def within(self, budget: Budget) -> GuardedHttp:
+        """The same session for one stream, charged to its ``budget``; ends with this one."""
+        view = GuardedHttp(self._guard, open_timeout_s=self._open_timeout_s, budget=budget)
+        view._session = self._session
+        return view
+
+    def metered(self, content: aiohttp.StreamReader) -> MeteredBody:
+        """A body of :meth:`open` that is read bit by bit, charged to the budget."""
+        return MeteredBody(content, self._budget)
 
     @asynccontextmanager
     async def open(self, url: str, headers: dict[str, str] | None = None) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -122,6 +157,8 @@ class GuardedHttp:
         if self._session is None:
             raise RuntimeError("GuardedHttp is used outside its async with block")
         for _ in range(_MAX_REDIRECTS + 1):
+            if self._budget is not None:
+                self._budget.open()
             # aiohttp asks no resolver about a literal address, so each address is checked here as well.
             await self._guard.check(url)
             if URL(url).scheme not in ("http", "https"):
@@ -153,15 +190,17 @@ class GuardedHttp:
                 skip = part.start if part and response.status == 200 else 0
                 wanted = skip + part.length if part else max_bytes
                 body = bytearray()
-                async for chunk in response.content.iter_chunked(_CHUNK):
+                content = self.metered(response.content)
+                while chunk := await content.read(_CHUNK):
                     body += chunk
                     if len(body) > wanted:
                         break
-                final = str(response.url)
+                final, partial = str(response.url), response.status == 206
         except TimeoutError as err:
             raise StreamError(reason, f"not complete after {timeout_s:g} s") from err
         except (aiohttp.ClientError, OSError) as err:
             raise translated(err) from err
         if part is None and len(body) > max_bytes:
             raise StreamError(StreamReason.TOO_LARGE, f"more than {max_bytes} bytes")
-        return Fetched(url=final, body=bytes(body[skip : skip + part.length] if part else body))
+        found = bytes(body[skip : skip + part.length] if part else body)
+        return Fetched(url=final, body=found, partial=partial)

@@ -13,7 +13,7 @@ from av.container import InputContainer
 
 from monitor.errors import StreamError, StreamReason
 from monitor.streams.config import StreamsConfig
-from monitor.streams.http import translated
+from monitor.streams.http import MeteredBody, translated
 from monitor.streams.libav import FIRST_PROBE_S, LibavReading, av_options
 from monitor.streams.packet import PacketSink
 from monitor.streams.reach import Reach
@@ -31,7 +31,7 @@ class HttpInput:
     live = True
 
     def __init__(
-        self, content: aiohttp.StreamReader, loop: asyncio.AbstractEventLoop, config: StreamsConfig, *, paced: bool
+        self, content: MeteredBody, loop: asyncio.AbstractEventLoop, config: StreamsConfig, *, paced: bool
     ) -> None:
         self.paced = paced
         self._content = content
@@ -54,7 +54,7 @@ class HttpInput:
         """The whole packet must be here within the read timeout, however it drips."""
         self._head = None
         self._late = StreamReason.READ_TIMEOUT
-        self._deadline = time.monotonic() + self._config.read_timeout_s
+        self._deadline = time.monotonic() + self._config.packet_timeout_s
 
     def abort(self) -> None:
         """Every read from now on fails at once."""
@@ -119,7 +119,14 @@ class HttpSource:
             if version == self._finished:
                 return
             config = self._reach.config
-            source = HttpInput(response.content, asyncio.get_running_loop(), config, paced=self._paced)
-            reading = LibavReading(source, self._reach.clock, FIRST_PROBE_S, config.open_timeout_s)
+            content = self._reach.http.metered(response.content)
+            source = HttpInput(content, asyncio.get_running_loop(), config, paced=self._paced)
+            reading = LibavReading(
+                source,
+                self._reach.clock,
+                FIRST_PROBE_S,
+                config.open_timeout_s,
+                keyframes_only=not config.ring_s,
+            )
             await reading.run(sink)
             self._finished = version

@@ -21,11 +21,13 @@ import av.error
 from av.container import InputContainer
 from av.packet import Packet as AvPacket
 from av.stream import Discard
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from monitor.clock import Clock
 from monitor.errors import StreamError, StreamReason
 from monitor.redact import redact_text
+from monitor.streams.libav_limits import MOST_STREAMS
 from monitor.streams.packet import Packet, PacketSink, VideoFormat
 
 # Containers only: a "video" that is really a playlist, a concat list or an SDP could name further addresses.
@@ -55,6 +57,7 @@ def av_options(probe_s: float, protocols: str) -> dict[str, str]:
         "format_whitelist": CONTAINERS,
         "analyzeduration": str(round(probe_s * 1_000_000)),
         "fpsprobesize": "0",
+        "max_streams": MOST_STREAMS,
     }
 
 
@@ -151,7 +154,13 @@ class PacketReader:
 def best_video(container: InputContainer) -> VideoStream | None:
     """The video stream to watch: the largest picture; cover art is none."""
     streams = [stream for stream in container.streams.video if "attached_pic" not in str(stream.disposition)]
-    return max(streams, key=lambda stream: stream.width * stream.height, default=None)
+    return max(streams, key=_area, default=None)
+
+
+def _area(stream: VideoStream) -> int:
+    """Pixels of a picture; 0 for a codec that libav does not know, which has no width to ask for."""
+    context: VideoCodecContext | None = stream.codec_context
+    return context.width * context.height if context else 0
 
 
 @dataclass(slots=True)
@@ -164,6 +173,8 @@ class LibavReading:
     """How long to look at first; a room with sound and picture may need longer, one without sound must not."""
     full_probe_s: float
     """How long to look for a picture where the first look found only sound."""
+    keyframes_only: bool = False
+    """Drop all other pictures inside libav: they cost a third of the demuxing, and memory."""
     _stop: threading.Event = field(default_factory=threading.Event)
 
     async def run(self, sink: PacketSink) -> None:
@@ -233,6 +244,8 @@ class LibavReading:
                 for other in container.streams:
                     if other.index != stream.index:
                         other.discard = Discard.all
+                if self.keyframes_only:
+                    stream.discard = Discard.nonkey
                 return container, stream
             container.close()
             if self._stop.is_set():

@@ -14,6 +14,9 @@ class StreamMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.streams = Gauge("monitor_streams", "Configured streams by state.", ["state"], registry=registry)
         self.connects = Counter("monitor_stream_connects", "Connections tried.", registry=registry)
+        self.connects_waiting = Gauge(
+            "monitor_stream_connects_waiting", "Connections that wait for their turn to be opened.", registry=registry
+        )
         self.failures = Counter(
             "monitor_stream_failures", "Connections that ended in an error, by reason.", ["reason"], registry=registry
         )
@@ -24,10 +27,33 @@ class StreamMetrics:
             "Sampled keyframes that a newer one replaced before they were analysed.",
             registry=registry,
         )
+        self.decoded_through = Counter(
+            "monitor_frames_decoded_through",
+            "Samples for which a GOP was decoded from its start because no keyframe had come for long.",
+            registry=registry,
+        )
+        self.retries = Counter(
+            "monitor_stream_retries",
+            "Playlists and segments that were tried again without leaving the connection, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        self.ring_bytes = Gauge("monitor_ring_bytes", "Encoded video held over all rings.", registry=registry)
+        self.ring_bound_bytes = Gauge(
+            "monitor_ring_bound_bytes", "Most bytes that all rings together can hold.", registry=registry
+        )
+        self.ring_seconds = Gauge(
+            "monitor_ring_seconds", "Stream seconds held, summed over all rings.", registry=registry
+        )
+        self.ring_bound_seconds = Gauge(
+            "monitor_ring_bound_seconds",
+            "Seconds that all rings together hold at most, where no GOP is longer than a ring.",
+            registry=registry,
+        )
         self.unwatched = Counter(
             "monitor_stream_unwatched_seconds",
-            "Seconds in which a configured stream was not being sampled, by the state it was in.",
-            ["state"],
+            "Seconds in which nothing of a configured stream that had not ended was looked at, by the reason.",
+            ["reason"],
             registry=registry,
         )
         self.consumer_restarts = Counter(

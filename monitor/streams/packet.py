@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+from monitor.errors import StreamError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,14 +35,17 @@ class Packet:
     is_keyframe: bool
     received_at: datetime
     """UTC at which this machine had it."""
+    is_recovery_point: bool = False
+    """No keyframe, but a decoder that begins here shows whole pictures some time later (intra refresh)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedFrame:
     """What travels to a worker: one keyframe, or a GOP's prefix up to the wanted instants.
 
-    ``packets`` start with a keyframe and stand in decoding order; ``instants`` are the presentation
-    times (ticks, ascending) of the pictures wanted. For a keyframe sample both have one element.
+    ``packets`` start with a keyframe (with a recovery point where the stream has no keyframes) and stand in
+    decoding order; ``instants`` are the presentation times (ticks, ascending) of the pictures wanted. For a
+    keyframe sample both have one element.
     """
 
     stream_id: str
@@ -51,8 +56,8 @@ class EncodedFrame:
     instants: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if not self.packets or not self.packets[0].is_keyframe:
-            raise ValueError("an encoded frame starts with a keyframe")
+        if not self.packets or not (self.packets[0].is_keyframe or self.packets[0].is_recovery_point):
+            raise ValueError("an encoded frame starts with a keyframe or a recovery point")
         if not self.instants:
             raise ValueError("an encoded frame needs at least one wanted instant")
 
@@ -83,6 +88,32 @@ class PacketSink(Protocol):
 
     async def drained(self) -> None:
         """Return when the sink takes more. Recordings wait for it; a live source never does."""
+
+
+@runtime_checkable
+class PickySink(PacketSink, Protocol):
+    """A sink that says how little it needs, for sources that can leave parts of a stream unread."""
+
+    def is_sparse(self, segment_s: float) -> bool:
+        """Whether one keyframe for each ``segment_s`` seconds is more than is needed now."""
+
+    def rest_s(self) -> float:
+        """Seconds of stream from here on of which nothing is needed; 0 if the next keyframe is."""
+
+    def skip(self, seconds: float) -> None:
+        """The source leaves out the next ``seconds`` of the stream, though nothing is wrong with it."""
+
+    def wants_refill(self) -> bool:
+        """Whether the ring is to be given every packet around now, in place of the keyframes that it holds."""
+
+    def refill(self, packets: Sequence[Packet], received_bytes: int) -> None:
+        """Every packet of the epoch's last seconds, from a keyframe on; none, if they cannot be had."""
+
+    async def pause(self, seconds: float) -> None:
+        """Return after ``seconds``, or as soon as a refill is wanted."""
+
+    def retried(self, error: StreamError) -> None:
+        """Something failed that the source tries again without leaving the connection."""
 
 
 class Source(Protocol):

@@ -90,10 +90,11 @@ class RtmpSource:
                 url=url,
                 options=options,
                 open_timeout_s=config.open_timeout_s,
-                read_timeout_s=config.read_timeout_s,
+                read_timeout_s=config.packet_timeout_s,
             ),
             self._reach.clock,
             FIRST_PROBE_S,
             config.open_timeout_s,
+            keyframes_only=not config.ring_s,
         )
         await reading.run(sink)

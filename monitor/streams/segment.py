@@ -12,7 +12,10 @@ import av.error
 from monitor.clock import Clock
 from monitor.errors import StreamError, StreamReason
 from monitor.streams.libav import PacketReader, best_video, video_format
+from monitor.streams.libav_limits import MOST_STREAMS
 from monitor.streams.packet import Packet, VideoFormat
+
+_OPTIONS = {"fpsprobesize": "0", "max_streams": MOST_STREAMS}
 
 
 def demux_segment(data: bytes, clock: Clock, received_at: datetime) -> tuple[VideoFormat, tuple[Packet, ...]]:
@@ -30,7 +33,7 @@ def demux_segment(data: bytes, clock: Clock, received_at: datetime) -> tuple[Vid
     else:
         raise StreamError(StreamReason.BAD_DATA, "the segment is neither MPEG-TS nor fMP4")
     try:
-        with av.open(io.BytesIO(data), mode="r", format=kind, options={"fpsprobesize": "0"}) as container:
+        with av.open(io.BytesIO(data), mode="r", format=kind, options=_OPTIONS) as container:
             stream = best_video(container)
             if stream is None:
                 reason = StreamReason.NO_VIDEO if container.streams.audio else StreamReason.BAD_DATA
@@ -38,7 +41,8 @@ def demux_segment(data: bytes, clock: Clock, received_at: datetime) -> tuple[Vid
             video = video_format(stream)
             reader = PacketReader(clock)
             converted = [reader.convert(packet) for packet in container.demux(stream)]
-    except (av.error.FFmpegError, ValueError, OSError) as err:
+    # PyAV loses count of the streams that broken data adds while it is read, and shows that as an IndexError.
+    except (av.error.FFmpegError, IndexError, ValueError, OSError) as err:
         raise StreamError(StreamReason.BAD_DATA, "the segment cannot be demuxed") from err
     packets = tuple(replace(packet, received_at=received_at) for packet in converted if packet is not None)
     if not packets:

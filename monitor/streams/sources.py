@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from monitor.errors import StreamError, StreamReason
@@ -9,6 +10,7 @@ from monitor.streams.file import FileSource
 from monitor.streams.guard import DEFAULT_PORTS
 from monitor.streams.hls import HlsSource
 from monitor.streams.http_flv import HttpSource
+from monitor.streams.kinds import SourceKind, installed_kinds
 from monitor.streams.packet import Source
 from monitor.streams.reach import Reach
 from monitor.streams.rtmp import RtmpSource
@@ -21,10 +23,11 @@ def is_file(url: str) -> bool:
     return urlsplit(url).scheme in ("", "file")
 
 
-def choose(url: str, reach: Reach, *, paced: bool = True) -> Source:
+def choose(url: str, reach: Reach, *, paced: bool = True, kinds: Mapping[str, SourceKind] | None = None) -> Source:
     """The source for ``url``. Nothing is opened or checked yet.
 
     :param paced: play recordings in real time; else as fast as the sink takes them.
+    :param kinds: scheme to plug-in; None: the installed ones.
     :raises StreamError: UNSUPPORTED for other schemes, not retryable.
     """
     parts = urlsplit(url)
@@ -38,8 +41,11 @@ def choose(url: str, reach: Reach, *, paced: bool = True) -> Source:
                 url, http=reach.http, demuxers=reach.demuxers, config=reach.config, clock=reach.clock, paced=paced
             )
         return HttpSource(url, reach, paced=paced)
+    kinds = installed_kinds() if kinds is None else kinds
+    if kind := kinds.get(parts.scheme):
+        return kind.source(url, reach)
     raise StreamError(
         StreamReason.UNSUPPORTED,
-        f"scheme {parts.scheme!r}; allowed: {', '.join(DEFAULT_PORTS)}, file",
+        f"scheme {parts.scheme!r}; allowed: {', '.join([*DEFAULT_PORTS, 'file', *kinds])}",
         retryable=False,
     )

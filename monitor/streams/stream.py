@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from monitor.errors import StreamReason
 from monitor.redact import redact_url
+from monitor.streams.sampling import SamplingPolicy
 
 
 class BroadcastKind(StrEnum):
@@ -34,6 +35,8 @@ class Stream:
     products: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     kind: BroadcastKind = BroadcastKind.LIVE
+    sampling: SamplingPolicy | None = None
+    """None: as the settings say for all streams."""
 
     @property
     def redacted_url(self) -> str:

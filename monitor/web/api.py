@@ -14,7 +14,6 @@ from monitor.alerts.delivery import Delivery
 from monitor.clock import iso_utc
 from monitor.incidents.incident import Incident, TimelineEntry
 from monitor.redact import redact_text
-from monitor.streams.stream import Stream, StreamStatus
 from monitor.web.query import IncidentQuery, is_incident_id, read_query
 from monitor.web.readiness import assess
 from monitor.web.reading import IncidentReader
@@ -47,13 +46,6 @@ async def metrics(request: web.Request) -> web.Response:
     # Rendering thousands of series takes long; the loop must go on meanwhile.
     body = await asyncio.to_thread(encode, request.app[SITE].registry)
     return web.Response(body=body, headers={"Content-Type": content_type})
-
-
-async def streams(request: web.Request) -> web.Response:
-    """Every configured room and how it is doing."""
-    site = request.app[SITE]
-    statuses = site.statuses.statuses()
-    return web.json_response({"streams": [stream_json(stream, statuses.get(stream.id)) for stream in site.streams]})
 
 
 async def incidents(request: web.Request) -> web.Response:
@@ -103,29 +95,6 @@ async def find_incident(request: web.Request) -> Incident:
     if found is None:
         raise web.HTTPNotFound
     return found
-
-
-def stream_json(stream: Stream, status: StreamStatus | None) -> dict[str, Any]:
-    """A room without its URL, which can hold a key; ``state`` is null until it was started."""
-    return {
-        "id": stream.id,
-        "platform": stream.platform,
-        "account": stream.account,
-        "room": stream.room,
-        "title": stream.title,
-        "products": list(stream.products),
-        "tags": list(stream.tags),
-        "kind": stream.kind,
-        "state": status.state if status else None,
-        "reason": status.reason if status else None,
-        "detail": redact_text(status.detail) if status else "",
-        "since": iso_utc(status.since) if status else None,
-        "connects": status.connects if status else 0,
-        "frames_sampled": status.frames_sampled if status else 0,
-        "frames_dropped": status.frames_dropped if status else 0,
-        "bytes_received": status.bytes_received if status else 0,
-        "sampled_per_s": status.sampled_per_s if status else 0.0,
-    }
 
 
 def incident_json(incident: Incident) -> dict[str, Any]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+_LEAST_TOKEN = 16
 
 
 class WebConfig(BaseModel):
@@ -25,6 +27,23 @@ class WebConfig(BaseModel):
         description="How people reach the pages, for the links in alerts: https://likeness.example.org. "
         "null: http://<host>:<port>.",
     )
+
+    token: SecretStr | None = Field(
+        None,
+        description="Who sends it (Authorization: Bearer ...) may change the list of streams over the API; at least 16 "
+        "characters. null: nobody may.",
+    )
+
+    @field_validator("token")
+    @classmethod
+    def _is_long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        text = value.get_secret_value() if value else ""
+        if value and (len(text) < _LEAST_TOKEN or not text.isascii() or not text.isprintable() or " " in text):
+            raise ValueError(
+                f"must be at least {_LEAST_TOKEN} printable ASCII characters without a space; make one with: "
+                "openssl rand -hex 24"
+            )
+        return value
 
     @field_validator("base_url")
     @classmethod

@@ -9,12 +9,14 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from monitor.errors import MonitorError
+from monitor.errors import MonitorError, StreamRefusal, StreamRefused
 from monitor.redact import redact_text
+from monitor.streams.catalogue import EntryProblem, EntryRefused
 from monitor.web.config import WebConfig
 from monitor.web.metrics import WebMetrics
 from monitor.web.query import BadParameter
 from monitor.web.templates import render
+from monitor.web.writing import ApiRefused
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +54,10 @@ def host_is_allowed(config: WebConfig, host: str | None) -> bool:
     return name is not None and name in _LOOPBACK_NAMES | {config.host.lower(), config.base_host}
 
 
-def error_response(request: web.Request, status: int, message: str) -> web.Response:
-    """JSON under ``/api``, a page elsewhere."""
-    if request.path.startswith("/api/"):
-        return web.json_response({"error": {"status": status, "message": message}}, status=status)
+def error_response(request: web.Request, status: int, message: str, **more: object) -> web.Response:
+    """JSON under ``/api`` and ``/hooks``, with ``more`` beside the message; a page elsewhere."""
+    if request.path.startswith(("/api/", "/hooks/")):
+        return web.json_response({"error": {"status": status, "message": message, **more}}, status=status)
     text = render("error.html", status=status, message=message)
     return web.Response(text=text, status=status, content_type="text/html")
 
@@ -74,6 +76,15 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         if "Allow" in err.headers:
             response.headers["Allow"] = err.headers["Allow"]
         return response
+    except ApiRefused as err:
+        response = error_response(request, err.status, str(err))
+        response.headers.update(err.headers)
+        return response
+    except StreamRefused as err:
+        return error_response(request, _REFUSALS[err.reason], str(err), reason=err.reason)
+    except EntryRefused as err:
+        problems = [_problem_json(problem) for problem in err.problems]
+        return error_response(request, 400, redact_text(str(err))[:2000], problems=problems)
     except MonitorError as err:
         log.warning("web_unavailable route=%s error=%r", _route(request), redact_text(str(err)))
         return error_response(request, 503, redact_text(str(err)))
@@ -81,6 +92,21 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         # The top of a request's task: a defect in one page must not reach the client, nor end the server.
         log.exception("web_failed route=%s", _route(request))
         return error_response(request, 500, "something went wrong here; the daemon's log says what")
+
+
+_REFUSALS = {
+    StreamRefusal.UNKNOWN: 404,
+    StreamRefusal.EXISTS: 409,
+    StreamRefusal.PROVISIONED: 409,
+    StreamRefusal.OWNED_BY_HOOK: 409,
+    StreamRefusal.ADDRESS: 400,
+    StreamRefusal.TOO_MANY: 409,
+}
+
+
+def _problem_json(problem: EntryProblem) -> dict[str, str | None]:
+    shown = None if problem.value is None else redact_text(problem.value)
+    return {"field": problem.field, "value": shown, "allowed": redact_text(problem.allowed)}
 
 
 _MESSAGES = {

@@ -1,4 +1,4 @@
-"""The pages: the list of incidents and one incident."""
+"""The pages: the list of incidents, one incident, and the rooms."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from aiohttp import web
 
 from monitor.web.api import fetch_page, find_incident
 from monitor.web.manifest import read_manifest
-from monitor.web.query import Show, read_page_query
+from monitor.web.query import Show, read_page_query, read_stream_query
 from monitor.web.site import SITE, Site
+from monitor.web.streams_api import page
 from monitor.web.templates import render
 from monitor.web.wording import ago_text
 
 PAGE_LENGTH = 25
+ROOMS_LENGTH = 200
 REFRESH_S = 5
 """The list's first page and an open incident's page load themselves again after this many seconds."""
 
@@ -60,7 +62,26 @@ async def incident(request: web.Request) -> web.Response:
     return web.Response(text=text, content_type="text/html")
 
 
+async def rooms(request: web.Request) -> web.Response:
+    """The watched rooms and how each is doing."""
+    site = request.app[SITE]
+    query = read_stream_query(request.query, default_limit=ROOMS_LENGTH)
+    found, more = page(site, query)
+    now = site.clock.utc()
+    statuses = [(entry, site.statuses.status(entry.stream.id)) for entry in found]
+    text = render(
+        "rooms.html",
+        rooms=[(entry, status, ago_text(status.since, now) if status else "") for entry, status in statuses],
+        states=_states(site),
+        state=query.state,
+        total=len(site.roster),
+        older=found[-1].stream.id if more else None,
+        is_first=not query.after,
+        refresh_s=None if query.after else REFRESH_S,
+        now=now,
+    )
+    return web.Response(text=text, content_type="text/html")
+
+
 def _states(site: Site) -> list[tuple[str, int]]:
-    statuses = site.statuses.statuses()
-    states = (statuses[stream.id].state.value for stream in site.streams if stream.id in statuses)
-    return Counter(state.replace("_", " ") for state in states).most_common()
+    return Counter(state.value for state in site.statuses.states().values()).most_common()

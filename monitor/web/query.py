@@ -11,8 +11,11 @@ from typing import TypeVar
 from multidict import MultiMapping
 
 from monitor.incidents.incident import Decision, IncidentState
+from monitor.streams.roster import Origin
+from monitor.streams.stream import StreamState
 
 MAX_LIMIT = 200
+MAX_STREAMS = 1000
 MAX_TEXT = 200
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 _FILTERS = ("identity", "platform", "account", "room")
@@ -76,6 +79,31 @@ def read_query(query: MultiMapping[str], *, default_limit: int = 50) -> Incident
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamQuery:
+    """Which streams are asked for. None filters nothing."""
+
+    limit: int
+    after: str = ""
+    """Only ids behind this one, in the order of the alphabet."""
+    state: StreamState | None = None
+    origin: Origin | None = None
+
+
+def read_stream_query(query: MultiMapping[str], *, default_limit: int = 500) -> StreamQuery:
+    """The parameters of a list of streams: limit, after, state, origin.
+
+    :raises BadParameter: for the first one that is unknown, repeated or out of bounds.
+    """
+    _only(query, ("limit", "after", "state", "origin"))
+    return StreamQuery(
+        limit=_limit(query.get("limit"), default_limit, MAX_STREAMS),
+        after=_text("after", query["after"]) if "after" in query else "",
+        state=_word("state", query["state"], StreamState) if "state" in query else None,
+        origin=_word("origin", query["origin"], Origin) if "origin" in query else None,
+    )
+
+
 def read_page_query(query: MultiMapping[str], *, limit: int) -> tuple[Show, IncidentQuery]:
     """The page's parameters: show and before.
 
@@ -94,11 +122,11 @@ def _only(query: MultiMapping[str], names: Collection[str], repeatable: Collecti
             raise BadParameter(name, ", ".join(query.getall(name)), "one value")
 
 
-def _limit(text: str | None, default: int) -> int:
+def _limit(text: str | None, default: int, most: int = MAX_LIMIT) -> int:
     if text is None:
         return default
-    if not text.isascii() or not text.isdigit() or len(text) > 6 or not 1 <= int(text) <= MAX_LIMIT:
-        raise BadParameter("limit", text, f"a whole number from 1 to {MAX_LIMIT}")
+    if not text.isascii() or not text.isdigit() or len(text) > 6 or not 1 <= int(text) <= most:
+        raise BadParameter("limit", text, f"a whole number from 1 to {most}")
     return int(text)
 
 

@@ -24,17 +24,22 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """How many streams, identities and receivers are configured at this moment."""
+    """How many streams, hooks, identities and receivers there are at this moment."""
 
     streams: int
     identities: int
     receivers: int
+    hooks: int = 0
+    """Streaming servers that announce streams: with one, having no stream means that nobody is on the air."""
 
     @property
     def gaps(self) -> tuple[str, ...]:
         """Why nothing is watched, one sentence each with the remedy; empty when something is."""
         reasons = (
-            (self.streams, "no stream is configured: add rooms to the file that streams_file names"),
+            (
+                self.streams or self.hooks,
+                "no stream is configured: add rooms to the file that streams_file names, or over the API",
+            ),
             (self.identities, "no identity is enrolled: add a folder with identity.yaml and photos to the gallery"),
             (self.receivers, "no receiver is configured: add one under alerts.receivers, or nobody is told"),
         )
@@ -43,7 +48,7 @@ class Watch:
     @property
     def headline(self) -> str:
         """The gaps in one sentence."""
-        if self.streams and self.identities:
+        if (self.streams or self.hooks) and self.identities:
             return "Nobody is told of what this monitor sees"
         return "This monitor watches nothing"
 

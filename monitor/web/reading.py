@@ -7,14 +7,17 @@ from typing import Protocol
 
 from monitor.alerts.delivery import Delivery
 from monitor.incidents.incident import Decision, Incident, IncidentState, TimelineEntry
-from monitor.streams.stream import StreamStatus
+from monitor.streams.stream import StreamState, StreamStatus
 
 
 class StatusReader(Protocol):
     """Knows how each stream is doing; the stream supervisor is one."""
 
-    def statuses(self) -> Mapping[str, StreamStatus]:
-        """Stream id to its status now; a stream that was not started yet is left out."""
+    def status(self, stream_id: str) -> StreamStatus | None:
+        """A stream's status now; None if it was not started yet."""
+
+    def states(self) -> Mapping[str, StreamState]:
+        """Stream id to its state now; a stream that was not started yet is left out."""
 
 
 class IncidentReader(Protocol):

@@ -10,7 +10,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from monitor.clock import Clock
-from monitor.streams.stream import Stream
+from monitor.streams.roster import Roster
 from monitor.web.config import WebConfig
 from monitor.web.readiness import Probe, Watch
 from monitor.web.reading import IncidentReader, StatusReader
@@ -21,8 +21,8 @@ class Site:
     """What a web application is built on."""
 
     config: WebConfig
-    streams: Sequence[Stream]
-    """The configured rooms; their URLs are never shown."""
+    roster: Roster
+    """The watched rooms; their URLs are never shown."""
     statuses: StatusReader
     incidents: IncidentReader
     probes: Sequence[Probe]

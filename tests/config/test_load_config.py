@@ -121,7 +121,7 @@ def test_an_unknown_key_suggests_the_nearest_known_one(write, text, near):
 
 def test_an_unknown_key_like_nothing_known_lists_what_is_allowed(write):
     (line,) = problems(write("web: {zzz: 1}"))
-    assert line.endswith("allowed here: base_url, host, port")
+    assert line.endswith("allowed here: base_url, host, port, token")
 
 
 def test_an_unknown_variable_is_refused_as_an_unknown_key_is():
@@ -205,6 +205,39 @@ def test_a_value_from_a_variable_is_shown_as_it_stands_in_the_file(write):
 def test_two_receivers_of_one_name_are_refused(write):
     (line,) = problems(write("alerts: {receivers: [{type: log, name: a}, {type: log, name: a}]}"))
     assert "alerts.receivers: the list of 2 is not allowed: names must be unique" in line
+
+
+HOOK = "{type: srs, name: a, secret: hunter2hunter2hunter2, url: 'rtmp://h/{app}/{stream}', platform: p, %s}"
+NAMES = "account: '{stream}', room: '{stream}'"
+
+
+@pytest.mark.parametrize(
+    ("hooks", "expected"),
+    [
+        ([HOOK % NAMES, HOOK % NAMES], "names must be unique"),
+        ([HOOK % NAMES, (HOOK % NAMES).replace("name: a", "name: b")], "need different secrets"),
+        ([HOOK % "account: a, room: '{id}'"], "room: {id} is no field of srs; allowed: vhost, app, stream"),
+        ([HOOK % "account: a"], "hooks[0].room: is missing"),
+        ([(HOOK % NAMES).replace("srs", "wowza")], "must be 'srs', 'nginx-rtmp', 'mediamtx', 'tencent' or 'alibaba'"),
+        ([(HOOK % NAMES).replace("//h/", "//{app}/")], "may not choose the host"),
+    ],
+)
+def test_a_hook_that_cannot_work_is_refused_by_its_key_without_its_secret(write, hooks, expected):
+    lines = problems(write(f"hooks: [{', '.join(hooks)}]"))
+    assert any(expected in line for line in lines)
+    assert all(":1: hooks" in line for line in lines)
+    assert "hunter2" not in "".join(lines)
+
+
+def test_a_hook_is_read_whole(write):
+    (hook,) = load_config(write(f"hooks: [{HOOK % NAMES}]"), {}).hooks
+    assert (hook.type, hook.url, hook.forget_after_s) == ("srs", "rtmp://h/{app}/{stream}", 3600.0)
+
+
+def test_a_weak_token_is_refused_and_not_shown(write):
+    (line,) = problems(write("web: {token: hunter2}"))
+    assert "web.token" in line
+    assert "hunter2" not in line
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from support.example_config import render
 
 from monitor.alerts.config import AlertmanagerReceiverConfig, LogReceiverConfig, WebhookReceiverConfig
 from monitor.config import MonitorConfig, load_config
+from monitor.streams.hook_config import HookConfig
 
 SHIPPED = Path(__file__).parents[2] / "config" / "monitor.yaml"
 SECRET = "whsec_" + "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY="
@@ -54,3 +55,14 @@ def test_the_receivers_that_are_commented_out_are_valid_and_have_every_key(tmp_p
     models = (LogReceiverConfig, WebhookReceiverConfig, AlertmanagerReceiverConfig)
     for receiver, model in zip(written, models, strict=True):
         assert set(receiver) == set(model.model_fields)
+
+
+def test_the_hook_that_is_commented_out_is_valid_and_has_every_key(tmp_path):
+    text = SHIPPED.read_text()
+    example = text[text.index("# hooks:") :].replace("# ", "").replace("#   ", "  ")
+    path = tmp_path / "monitor.yaml"
+    path.write_text(example)
+    (hook,) = load_config(path, {"MONITOR_HOOK_SECRET": "s" * 32}).hooks
+    assert hook.type == "nginx-rtmp"
+    (written,) = yaml.safe_load(example)["hooks"]
+    assert set(written) == set(HookConfig.model_fields)

@@ -15,6 +15,9 @@ from monitor.streams.libav import PacketReader, video_format
 from monitor.streams.packet import EncodedFrame
 from monitor.streams.ring import PacketRing
 from monitor.streams.sampler import Sampler
+from monitor.streams.sampling import SamplingPlan, SamplingPolicy
+
+EVERY_2_S = SamplingPlan(policy=SamplingPolicy.INTERVAL, interval_s=2.0, max_interval_s=10.0)
 
 
 def ring_with(*groups: list, max_bytes: int = 1_000_000, max_s: float = 10) -> PacketRing:  # type: ignore[type-arg]
@@ -47,12 +50,22 @@ def test_the_ring_never_spans_more_than_its_seconds() -> None:
     assert 1.9 <= ring.newest_time - ring.oldest_time <= 3
 
 
-def test_one_gop_that_outgrows_the_ring_is_given_up_until_the_next_keyframe() -> None:
+def test_a_gop_longer_than_the_ring_is_kept_whole_while_it_grows() -> None:
     ring = ring_with(gop(0, 100, step=100), max_s=5)
-    assert ring.keyframe() is None
-    assert ring.newest_time is None
+    assert ring.oldest_time == 0.0
     ring.push(gop(10_000))
     assert ring.oldest_time == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize(("step", "size", "most_bytes"), [(1000, 100, 1_000_000), (100, 1000, 50_000)])
+def test_one_gop_that_outgrows_a_minute_or_the_bytes_is_given_up_until_the_next_keyframe(
+    step: int, size: int, most_bytes: int
+) -> None:
+    ring = ring_with(gop(0, 70, step=step, size=size), max_s=5, max_bytes=most_bytes)
+    assert ring.keyframe() is None
+    assert ring.newest_time is None
+    ring.push(gop(70_000))
+    assert ring.oldest_time == pytest.approx(70.0)
 
 
 def test_a_new_epoch_starts_empty() -> None:
@@ -108,19 +121,19 @@ def decoded(frame: EncodedFrame) -> list[int]:
 
 @pytest.mark.parametrize("drawn", [0.8, 0.9, 1.0])
 def test_a_gop_as_long_as_the_interval_is_sampled_at_every_keyframe(drawn: float) -> None:
-    sampler = Sampler(2.0, lambda low, high: drawn)
+    sampler = Sampler(EVERY_2_S, lambda low, high: drawn)
     assert [sampler.take(time) for time in (0.0, 2.0, 4.0, 6.0)] == [True] * 4
 
 
 def test_denser_keyframes_are_thinned_to_the_interval() -> None:
-    sampler = Sampler(2.0)
+    sampler = Sampler(EVERY_2_S)
     taken = [index / 10 for index in range(1000) if sampler.take(index / 10)]
     assert all(1.6 <= b - a <= 2.1 for a, b in pairwise(taken))
     assert len({round(b - a, 1) for a, b in pairwise(taken)}) > 1, "no jitter"
 
 
 def test_the_first_keyframe_after_a_reset_is_due() -> None:
-    sampler = Sampler(2.0)
+    sampler = Sampler(EVERY_2_S)
     assert sampler.take(100.0)
     assert not sampler.take(100.5)
     sampler.reset()

@@ -94,16 +94,6 @@ async def test_repeated_failures_are_logged_once_for_each_back_off_and_counted(
     assert "none.m3u8" not in caplog.text
 
 
-async def test_seconds_that_are_not_watched_are_counted_by_state(server: HttpServer, segments: list[bytes]) -> None:
-    room = LiveHls(server, segments)
-    async with watching(make_stream(server.url("/none.m3u8"), "lost"), make_stream(room.url, "live")) as watch:
-        await watch.state(StreamState.LIVE, "live")
-        before = watch.metric("monitor_stream_unwatched_seconds_total", state="live")
-        await until(lambda: watch.metric("monitor_stream_unwatched_seconds_total", state="backing_off") > 0.5)
-        assert watch.metric("monitor_stream_unwatched_seconds_total", state="live") == before
-        assert watch.metric("monitor_streams", state="live") == 1
-
-
 async def test_a_live_room_whose_segments_stop_is_stalled_and_live_again_when_they_go_on(
     server: HttpServer, segments: list[bytes]
 ) -> None:

@@ -37,6 +37,11 @@ class DaemonFolder:
         path = self.root / "daemon.log"
         return path.read_text() if path.exists() else ""
 
+    def configure(self, **sections: Any) -> None:
+        """Write these sections of monitor.yaml anew."""
+        path = self.root / "monitor.yaml"
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | sections))
+
     async def start(self) -> None:
         """Start the process; returns at once."""
         with (self.root / "daemon.log").open("ab") as output:

@@ -50,6 +50,22 @@ RECEIVERS = """\
     #   timeout_s: 5.0
 """
 
+HOOKS = """\
+hooks: []
+# hooks:
+#   - type: nginx-rtmp
+#     name: origin
+#     secret: ${MONITOR_HOOK_SECRET}
+#     url: rtmp://10.0.0.5/{app}/{name}
+#     platform: own
+#     account: "{name}"
+#     room: "{name}"
+#     kind: live
+#     domain: null
+#     replay_window_s: 300.0
+#     forget_after_s: 3600.0
+"""
+
 
 def render() -> str:
     """The whole file."""
@@ -67,6 +83,8 @@ def _lines(model: type[BaseModel], values: BaseModel, path: tuple[str, ...]) -> 
         if isinstance(value, BaseModel):
             yield f"{indent}{name}:\n"
             yield from _lines(type(value), value, here)
+        elif here == ("hooks",):
+            yield HOOKS
         elif here == ("alerts", "receivers"):
             yield RECEIVERS
         else:

@@ -19,6 +19,8 @@ class HttpServer:
         self.base = ""
         self.requests: dict[str, int] = {}
         self._routes: dict[str, Handler] = {}
+        self.fallback: Handler | None = None
+        """Answers every path that has no route; 404 without it."""
 
     def url(self, path: str) -> str:
         """The address of ``path``."""
@@ -43,7 +45,7 @@ class HttpServer:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.requests[request.path] = self.requests.get(request.path, 0) + 1
-        handler = self._routes.get(request.path)
+        handler = self._routes.get(request.path, self.fallback)
         return await handler(request) if handler else web.Response(status=404)
 
 
@@ -113,6 +115,7 @@ class LiveHls:
 @asynccontextmanager
 async def tcp_server(
     speak: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    host: str = "127.0.0.1",
 ) -> AsyncIterator[int]:
     """A TCP server whose connections are handled by ``speak``; its port."""
     talks: set[asyncio.Task[None]] = set()
@@ -125,7 +128,7 @@ async def tcp_server(
             await speak(reader, writer)
         writer.close()
 
-    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    server = await asyncio.start_server(talk, host, 0)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

@@ -15,8 +15,12 @@ from yarl import URL
 
 from monitor.alerts.delivery import Delivery
 from monitor.incidents.incident import Decision, Incident, IncidentKey, IncidentState, TimelineEntry, Transition
-from monitor.streams.stream import StreamStatus
+from monitor.streams.hook_config import HookConfig
+from monitor.streams.hooks import PublishEvent
+from monitor.streams.roster import Roster, RosterEntry
+from monitor.streams.stream import Stream, StreamState, StreamStatus
 from monitor.web.app import build_app
+from monitor.web.hooks import HookDoor
 from monitor.web.server import WebServer
 from monitor.web.site import Site
 
@@ -79,8 +83,52 @@ class Board:
 
     known: dict[str, StreamStatus] = field(default_factory=dict)
 
-    def statuses(self) -> Mapping[str, StreamStatus]:
-        return self.known
+    def status(self, stream_id: str) -> StreamStatus | None:
+        return self.known.get(stream_id)
+
+    def states(self) -> Mapping[str, StreamState]:
+        return {stream_id: status.state for stream_id, status in self.known.items()}
+
+
+@dataclass
+class Drawer:
+    """A stream store that is a dict."""
+
+    entries: dict[str, RosterEntry] = field(default_factory=dict)
+    failure: Exception | None = None
+
+    async def load(self) -> Sequence[RosterEntry]:
+        return list(self.entries.values())
+
+    async def save(self, put: Sequence[RosterEntry], drop: Collection[str] = ()) -> None:
+        if self.failure:
+            raise self.failure
+        for stream_id in drop:
+            self.entries.pop(stream_id, None)
+        self.entries |= {entry.stream.id: entry for entry in put}
+
+
+@dataclass
+class Watching:
+    """Streams that are watched, and how often each was begun."""
+
+    streams: dict[str, Stream] = field(default_factory=dict)
+    begun: list[str] = field(default_factory=list)
+
+    def add(self, stream: Stream) -> None:
+        self.streams[stream.id] = stream
+        self.begun.append(stream.id)
+
+    def remove(self, stream_id: str) -> None:
+        self.streams.pop(stream_id, None)
+
+
+async def any_address(url: str) -> None:
+    """Refuses nothing."""
+
+
+def make_roster(*provisioned: Stream, store: Drawer | None = None, watching: Watching | None = None) -> Roster:
+    return Roster(provisioned, store or Drawer(), watching or Watching(), any_address)
 
 
 def make_incident(number: int = 1, **changes: Any) -> Incident:
@@ -128,6 +176,17 @@ def make_delivery(**changes: Any) -> Delivery:
     return replace(delivery, **changes)
 
 
+def door(site: Site, *hooks: HookConfig, events: list[PublishEvent] | None = None) -> HookDoor:
+    """Takes every event at once, into ``events``."""
+
+    def take(hook: HookConfig, event: PublishEvent) -> bool:
+        if events is not None:
+            events.append(event)
+        return True
+
+    return HookDoor(hooks, take, site.clock, site.registry)
+
+
 class Browser:
     """Starts real servers for sites and asks them."""
 
@@ -139,7 +198,7 @@ class Browser:
         server = WebServer(site.config)
         self._stack.push_async_callback(server.aclose)
         server.bind()
-        await server.serve(build_app(site))
+        await server.serve(build_app(site, door(site)))
         return server
 
     async def get(

@@ -14,12 +14,14 @@ from av.video.stream import VideoStream
 WIDTH, HEIGHT = 320, 180
 
 
-def picture(index: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
-    """A picture (height, width, 3), RGB, whose bar moves with ``index``."""
+def picture(index: int, width: int = WIDTH, height: int = HEIGHT, noise: int = 0) -> np.ndarray:
+    """A picture (height, width, 3), RGB, whose bar moves with ``index``; ``noise`` is new in each picture."""
     image = np.zeros((height, width, 3), np.uint8)
     image[:, :, 1] = np.linspace(20, 200, width, dtype=np.uint8)
     left = index * 7 % (width - 20)
     image[height // 4 : height // 2, left : left + 20] = (250, 40, 40)
+    if noise:
+        image += np.random.default_rng(index).integers(0, noise, image.shape, np.uint8)
     return image
 
 
@@ -35,16 +37,19 @@ def clip_bytes(
     width: int = WIDTH,
     height: int = HEIGHT,
     live: bool = False,
+    noise: int = 0,
+    refresh: bool = False,
 ) -> bytes:
-    """A clip of H.264 (and AAC) in ``container``; ``gop`` in pictures. A ``live`` FLV does not state its duration."""
+    """A clip of H.264 (and AAC) in ``container``; ``gop`` in pictures; with ``refresh`` a wave of intra
+    blocks instead of keyframes. A ``live`` FLV does not state its duration."""
     file = io.BytesIO()
     options = {"flvflags": "no_duration_filesize"} if live else {}
     with av.open(file, "w", format=container, options=options) as out:
-        video = _add_video(out, fps, gop, bframes, width, height) if picture_too else None
+        video = _add_video(out, fps, gop, bframes, width, height, refresh) if picture_too else None
         audio = out.add_stream("aac", rate=44100, layout="mono") if sound else None
         for index in range(round(seconds * fps)):
             if video is not None:
-                frame = av.VideoFrame.from_ndarray(picture(index, width, height), format="rgb24")
+                frame = av.VideoFrame.from_ndarray(picture(index, width, height, noise), format="rgb24")
                 frame.pts = index
                 frame.time_base = Fraction(1, fps)
                 out.mux(video.encode(frame))
@@ -56,7 +61,9 @@ def clip_bytes(
     return file.getvalue()
 
 
-def _add_video(out: av.container.OutputContainer, fps: int, gop: int, bframes: int, w: int, h: int) -> VideoStream:
+def _add_video(
+    out: av.container.OutputContainer, fps: int, gop: int, bframes: int, w: int, h: int, refresh: bool
+) -> VideoStream:
     stream = out.add_stream("libx264", rate=fps)
     stream.width, stream.height, stream.pix_fmt = w, h, "yuv420p"
     stream.options = {
@@ -65,7 +72,7 @@ def _add_video(out: av.container.OutputContainer, fps: int, gop: int, bframes: i
         "keyint_min": str(gop),
         "sc_threshold": "0",
         "bf": str(bframes),
-        "x264-params": "scenecut=0:open-gop=0",
+        "x264-params": "scenecut=0:open-gop=0" + (":intra-refresh=1" if refresh else ""),
     }
     return stream
 
@@ -121,11 +128,13 @@ def _remux(stream: VideoStream, packets: list[av.Packet]) -> bytes:
     return file.getvalue()
 
 
-def fmp4_segments(*, seconds: float = 4.0, fps: int = 10, segment_s: float = 1.0) -> tuple[bytes, list[bytes]]:
+def fmp4_segments(
+    *, seconds: float = 4.0, fps: int = 10, segment_s: float = 1.0, **options: object
+) -> tuple[bytes, list[bytes]]:
     """The initialisation section and the segments of a fragmented MP4."""
     file = io.BytesIO()
     flags = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
-    whole = clip_bytes(seconds=seconds, fps=fps, gop=round(segment_s * fps), container="matroska")
+    whole = clip_bytes(seconds=seconds, fps=fps, gop=round(segment_s * fps), container="matroska", **options)  # type: ignore[arg-type]
     with av.open(io.BytesIO(whole)) as source, av.open(file, "w", format="mp4", options=flags) as out:
         stream = source.streams.video[0]
         target = out.add_stream_from_template(stream)

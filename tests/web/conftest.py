@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry
-from support.site import NOW, SECRET_URL, Board, Browser, Shelf
+from support.site import NOW, SECRET_URL, Board, Browser, Shelf, make_roster
 
 from monitor.clock import ManualClock
 from monitor.errors import StreamReason
@@ -32,7 +32,7 @@ def site(shelf: Shelf, tmp_path: Path) -> Site:
     )
     return Site(
         config=WebConfig(port=0),
-        streams=[stream],
+        roster=make_roster(stream),
         statuses=Board({"douyin-8841": status}),
         incidents=shelf,
         probes=[],

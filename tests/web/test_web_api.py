@@ -67,6 +67,13 @@ async def test_a_monitor_that_watches_nothing_is_not_ready_and_says_why(browser,
     assert {"streams": "no stream", "identities": "no identity", "receivers": "no receiver"}[missing] in reason
 
 
+async def test_with_a_hook_a_monitor_without_a_room_is_ready_for_the_first(browser, site):
+    watch = Watch(streams=0, hooks=1, identities=1, receivers=1)
+    response, text = await browser.get(replace(site, watch=lambda: watch), "/readyz")
+    assert response.status == 200
+    assert json.loads(text)["watching"] is True
+
+
 async def test_streams_are_listed_with_their_state_and_never_their_url(browser, site):
     response, text = await browser.get(site, "/api/v1/streams")
     (stream,) = json.loads(text)["streams"]

@@ -12,7 +12,7 @@ from dataclasses import replace
 import aiohttp
 import pytest
 from blockbuster import blockbuster_ctx
-from support.site import make_incident
+from support.site import door, make_incident
 
 from monitor.errors import ConfigError
 from monitor.web.app import build_app
@@ -80,14 +80,14 @@ async def test_who_connects_before_there_is_anything_to_show_waits_for_it(site):
         session = await stack.enter_async_context(aiohttp.ClientSession())
         asked = asyncio.create_task(session.get(server.url + "/healthz"))
         await asyncio.sleep(0)
-        await server.serve(build_app(site))
+        await server.serve(build_app(site, door(site)))
         async with await asked as response:
             assert response.status == 200
 
 
 async def test_after_closing_nobody_listens_and_closing_again_is_harmless(site):
     server = WebServer(site.config)
-    await server.serve(build_app(site))
+    await server.serve(build_app(site, door(site)))
     url = server.url
     await server.aclose()
     await server.aclose()
