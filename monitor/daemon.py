@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any
 
 import aiohttp
+from aiohttp import web
 from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, CollectorRegistry, Histogram, ProcessCollector
 
 from monitor.alerts.dispatcher import Dispatcher
@@ -18,6 +20,7 @@ from monitor.alerts.metrics import AlertsMetrics
 from monitor.alerts.receivers.build import build_receivers
 from monitor.clock import Clock, SystemClock
 from monitor.config import MonitorConfig
+from monitor.errors import StreamReason
 from monitor.evidence.metrics import EvidenceMetrics
 from monitor.evidence.recorder import EvidenceRecorder
 from monitor.faces.metrics import FacesMetrics
@@ -73,6 +76,121 @@ class Daemon:
         return self._paths.looks
 
 
+class _Parts:
+    """Every part of one daemon, built in the order in which they need each other; nothing runs yet."""
+
+    def __init__(
+        self,
+        config: MonitorConfig,
+        streams: Sequence[Stream],
+        clock: Clock,
+        *,
+        database: Database,
+        session: aiohttp.ClientSession,
+        url: str,
+    ) -> None:
+        self.config = config
+        self.clock = clock
+        self.database = database
+        self.registry = registry = _registry()
+        self.pool = VisionPool(config.faces, FacesMetrics(registry))
+        references = SqlReferenceStore(database)
+        self.gallery = Gallery(
+            config.gallery.folder, self.pool, references, config.gallery, clock, GalleryMetrics(registry)
+        )
+        self.receivers = build_receivers(config.alerts, session)
+        self.dispatcher = Dispatcher(SqlOutbox(database), self.receivers, clock, AlertsMetrics(registry))
+        self.book = IncidentBook(self._incident_store(url), config.incidents, clock, IncidentsMetrics(registry))
+        self.recorder = EvidenceRecorder(
+            config.evidence.folder, self.pool, clock, EvidenceMetrics(registry), version("likeness-monitor")
+        )
+        self.paths = self._paths()
+        self.supervisor = StreamSupervisor(
+            config=config.streams,
+            network=config.network,
+            clock=clock,
+            metrics=StreamMetrics(registry),
+            consume=self.paths.run,
+        )
+        guard = AddressGuard(config.network)
+        self.roster = Roster(streams, SqlStreamStore(database), self.supervisor, guard.check)
+        self.desk = PublishDesk(config.hooks, self.roster, self.supervisor.states, clock)
+
+    def _incident_store(self, url: str) -> SqlIncidentStore:
+        return SqlIncidentStore(
+            self.database,
+            receivers=[receiver.name for receiver in self.receivers],
+            web_base_url=url,
+            runbook_url=self.config.alerts.runbook_url,
+            wake=self.dispatcher.nudge,
+        )
+
+    def _paths(self) -> StreamPaths:
+        return StreamPaths(
+            faces=self.pool,
+            gallery=lambda: self.gallery.snapshot,
+            incidents=self.book,
+            evidence=self.recorder,
+            config=self.config.sightings,
+            metrics=SightingsMetrics(self.registry),
+            clock=self.clock,
+        )
+
+    def app(self) -> web.Application:
+        """The pages, the API and the hooks."""
+        probes = {"pack": self.pool.ready, "gallery": self.gallery.ready, "database": self.database.writable}
+        site = Site(
+            config=self.config.web,
+            roster=self.roster,
+            statuses=self.supervisor,
+            incidents=SqlIncidentReader(self.database),
+            probes=[Probe(name=name, check=check) for name, check in probes.items()],
+            watch=self.watch,
+            registry=self.registry,
+            evidence_folder=self.config.evidence.folder,
+            clock=self.clock,
+        )
+        return build_app(site, HookDoor(self.config.hooks, self.desk.take, self.clock, self.registry))
+
+    def watch(self) -> Watch:
+        """What is watched for whom at this moment."""
+        statuses = self.supervisor.statuses().values()
+        return Watch(
+            streams=len(self.roster),
+            refused=sum(status.reason is StreamReason.ADDRESS_REFUSED for status in statuses),
+            hooks=len(self.config.hooks),
+            identities=len({reference.identity_id for reference in self.gallery.snapshot.references}),
+            receivers=len(self.receivers),
+        )
+
+    async def load(self) -> None:
+        """Load what lasts: networks, faces, open incidents."""
+        await self.pool.start()
+        await self.gallery.sync()
+        await self.book.restore()
+        await self.recorder.clear()
+        for gap in self.watch().gaps:
+            log.warning("nothing_to_watch %s", gap)
+
+    def jobs(self) -> list[Coroutine[Any, Any, None]]:
+        """What runs for as long as the daemon does."""
+        return [
+            self.gallery.watch(),
+            self.dispatcher.run(),
+            _tick(self.book),
+            _measure_delay(self.registry),
+            self.supervisor.run(),
+            self.desk.run(),
+        ]
+
+
+def _registry() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    for collector in (PLATFORM_COLLECTOR, GC_COLLECTOR, ProcessCollector(registry=None)):
+        registry.register(collector)
+    return registry
+
+
 @asynccontextmanager
 async def running_daemon(
     config: MonitorConfig, streams: Sequence[Stream], clock: Clock | None = None
@@ -81,106 +199,30 @@ async def running_daemon(
 
     :raises MonitorError: a part cannot start; nothing is left running then.
     """
-    clock = clock or SystemClock()
     await asyncio.to_thread(installed_kinds)
-    registry = CollectorRegistry()
-    for collector in (PLATFORM_COLLECTOR, GC_COLLECTOR, ProcessCollector(registry=None)):
-        registry.register(collector)
     async with AsyncExitStack() as stack:
+        stack.callback(log.info, "daemon_stopped")
         server = WebServer(config.web)
         stack.push_async_callback(server.aclose)
         server.bind()
         database = Database(config.storage.url)
         stack.push_async_callback(database.aclose)
         await database.open()
-        pool = VisionPool(config.faces, FacesMetrics(registry))
-        stack.push_async_callback(pool.aclose)
-        gallery = Gallery(
-            config.gallery.folder, pool, SqlReferenceStore(database), config.gallery, clock, GalleryMetrics(registry)
-        )
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        receivers = build_receivers(config.alerts, session)
-        dispatcher = Dispatcher(SqlOutbox(database), receivers, clock, AlertsMetrics(registry))
-        store = SqlIncidentStore(
-            database,
-            receivers=[receiver.name for receiver in receivers],
-            web_base_url=server.url,
-            runbook_url=config.alerts.runbook_url,
-            wake=dispatcher.nudge,
-        )
-        book = IncidentBook(store, config.incidents, clock, IncidentsMetrics(registry))
-        recorder = EvidenceRecorder(
-            config.evidence.folder, pool, clock, EvidenceMetrics(registry), version("likeness-monitor")
-        )
-        paths = StreamPaths(
-            faces=pool,
-            gallery=lambda: gallery.snapshot,
-            incidents=book,
-            evidence=recorder,
-            config=config.sightings,
-            metrics=SightingsMetrics(registry),
-            clock=clock,
-        )
-        supervisor = StreamSupervisor(
-            config=config.streams,
-            network=config.network,
-            clock=clock,
-            metrics=StreamMetrics(registry),
-            consume=paths.run,
-        )
-
-        roster = Roster(streams, SqlStreamStore(database), supervisor, AddressGuard(config.network).check)
-        desk = PublishDesk(config.hooks, roster, supervisor.states, clock)
-
-        def watch() -> Watch:
-            identities = {reference.identity_id for reference in gallery.snapshot.references}
-            return Watch(
-                streams=len(roster), hooks=len(config.hooks), identities=len(identities), receivers=len(receivers)
-            )
-
-        await roster.restore()
-        await server.serve(
-            build_app(
-                Site(
-                    config=config.web,
-                    roster=roster,
-                    statuses=supervisor,
-                    incidents=SqlIncidentReader(database),
-                    probes=[
-                        Probe(name="pack", check=pool.ready),
-                        Probe(name="gallery", check=gallery.ready),
-                        Probe(name="database", check=database.writable),
-                    ],
-                    watch=watch,
-                    registry=registry,
-                    evidence_folder=config.evidence.folder,
-                    clock=clock,
-                ),
-                HookDoor(config.hooks, desk.take, clock, registry),
-            )
-        )
-        await pool.start()
-        await gallery.sync()
-        await book.restore()
-        await recorder.clear()
-        for gap in watch().gaps:
-            log.warning("nothing_to_watch %s", gap)
+        parts = _Parts(config, streams, clock or SystemClock(), database=database, session=session, url=server.url)
+        stack.push_async_callback(parts.pool.aclose)
+        await parts.roster.restore()
+        await server.serve(parts.app())
+        await parts.load()
         async with asyncio.TaskGroup() as tasks:
-            background = [
-                tasks.create_task(gallery.watch()),
-                tasks.create_task(dispatcher.run()),
-                tasks.create_task(_tick(book)),
-                tasks.create_task(_measure_delay(registry)),
-                tasks.create_task(supervisor.run()),
-                tasks.create_task(desk.run()),
-            ]
-            log.info("daemon_started streams=%d url=%s", len(roster), server.url)
+            background = [tasks.create_task(job) for job in parts.jobs()]
+            log.info("daemon_started streams=%d url=%s", len(parts.roster), server.url)
             try:
-                yield Daemon(url=server.url, book=book, _supervisor=supervisor, _paths=paths)
+                yield Daemon(url=server.url, book=parts.book, _supervisor=parts.supervisor, _paths=parts.paths)
             finally:
+                log.info("daemon_stopping")
                 for task in background:
                     task.cancel()
-    log.info("daemon_stopped")
 
 
 async def run_until_signal(config: MonitorConfig, streams: Sequence[Stream]) -> None:

@@ -91,7 +91,7 @@ class HlsSource:
         self._paced = paced
         self._reader = SegmentReader(http, demuxers, config, clock)
         self._target_s = 0.0
-        self._rest_s = 0.0
+        self._apart_s = 0.0
         self._seen: int | None = None
         self._seen_iframe: int | None = None
         self._finished: tuple[int, str] | None = None
@@ -99,7 +99,7 @@ class HlsSource:
     @property
     def cadence_s(self) -> float:
         """A whole segment arrives at once, and where pictures are wanted seldom, so does a keyframe."""
-        return self._target_s + self._rest_s
+        return self._target_s + self._apart_s
 
     async def run(self, sink: PacketSink) -> None:
         """Follow the playlist; returns at its end, and at once if that end was reached before.
@@ -125,8 +125,9 @@ class HlsSource:
     def _next_look_s(self, place: _Place, run: _Run) -> float:
         """While nothing is due there is no hurry; but a window of three segments must not pass unseen."""
         target_s = place.playlist.target_s
-        self._rest_s = run.picky.rest_s() if run.picky.is_sparse(target_s) else 0.0
-        return max(poll_after(target_s), min(target_s, self._rest_s))
+        sparse = run.picky.is_sparse(target_s)
+        self._apart_s = run.picky.interval_s if sparse else 0.0
+        return max(poll_after(target_s), min(target_s, run.picky.rest_s() if sparse else 0.0))
 
     async def _look_again(self, place: _Place, run: _Run) -> None:
         """Read the playlist anew: that of the keyframes alone where there is one and it is enough."""

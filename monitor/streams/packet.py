@@ -94,6 +94,10 @@ class PacketSink(Protocol):
 class PickySink(PacketSink, Protocol):
     """A sink that says how little it needs, for sources that can leave parts of a stream unread."""
 
+    @property
+    def interval_s(self) -> float:
+        """Seconds of stream between two wanted pictures; 0 where every keyframe is wanted."""
+
     def is_sparse(self, segment_s: float) -> bool:
         """Whether one keyframe for each ``segment_s`` seconds is more than is needed now."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import av
 import av.error
@@ -16,6 +17,8 @@ from monitor.streams.libav_limits import MOST_STREAMS
 from monitor.streams.packet import Packet, VideoFormat
 
 _OPTIONS = {"fpsprobesize": "0", "max_streams": MOST_STREAMS}
+# libav would decode a picture only to know its format, which costs more than all the rest.
+_NO_DECODING: Any = [{"skip_frame": "all"}] * int(MOST_STREAMS)
 
 
 def demux_segment(data: bytes, clock: Clock, received_at: datetime) -> tuple[VideoFormat, tuple[Packet, ...]]:
@@ -33,7 +36,9 @@ def demux_segment(data: bytes, clock: Clock, received_at: datetime) -> tuple[Vid
     else:
         raise StreamError(StreamReason.BAD_DATA, "the segment is neither MPEG-TS nor fMP4")
     try:
-        with av.open(io.BytesIO(data), mode="r", format=kind, options=_OPTIONS) as container:
+        with av.open(
+            io.BytesIO(data), mode="r", format=kind, options=_OPTIONS, stream_options=_NO_DECODING
+        ) as container:
             stream = best_video(container)
             if stream is None:
                 reason = StreamReason.NO_VIDEO if container.streams.audio else StreamReason.BAD_DATA

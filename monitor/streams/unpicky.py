@@ -17,6 +17,8 @@ class Unpicky:
         self.push = sink.push
         self.drained = sink.drained
 
+    interval_s = 0.0
+
     def is_sparse(self, segment_s: float) -> bool:
         """Never."""
         return False

@@ -29,6 +29,8 @@ class Watch:
     streams: int
     identities: int
     receivers: int
+    refused: int = 0
+    """Streams whose address the address guard refused."""
     hooks: int = 0
     """Streaming servers that announce streams: with one, having no stream means that nobody is on the air."""
 
@@ -40,6 +42,10 @@ class Watch:
                 self.streams or self.hooks,
                 "no stream is configured: add rooms to the file that streams_file names, or over the API",
             ),
+            (
+                self.streams != self.refused or not self.streams,
+                "every stream's address is refused: list the networks that you trust in network.allow",
+            ),
             (self.identities, "no identity is enrolled: add a folder with identity.yaml and photos to the gallery"),
             (self.receivers, "no receiver is configured: add one under alerts.receivers, or nobody is told"),
         )
@@ -48,7 +54,7 @@ class Watch:
     @property
     def headline(self) -> str:
         """The gaps in one sentence."""
-        if (self.streams or self.hooks) and self.identities:
+        if (self.streams > self.refused or self.hooks) and self.identities:
             return "Nobody is told of what this monitor sees"
         return "This monitor watches nothing"
 

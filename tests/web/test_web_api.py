@@ -67,6 +67,13 @@ async def test_a_monitor_that_watches_nothing_is_not_ready_and_says_why(browser,
     assert {"streams": "no stream", "identities": "no identity", "receivers": "no receiver"}[missing] in reason
 
 
+async def test_a_monitor_whose_every_address_is_refused_is_not_ready(browser, site):
+    watch = Watch(streams=2, refused=2, identities=1, receivers=1)
+    async with browser.session.get((await browser.open(replace(site, watch=lambda: watch))).url + "/readyz") as response:
+        assert response.status == 503
+        assert "network.allow" in (await response.json())["reasons"][0]
+
+
 async def test_with_a_hook_a_monitor_without_a_room_is_ready_for_the_first(browser, site):
     watch = Watch(streams=0, hooks=1, identities=1, receivers=1)
     response, text = await browser.get(replace(site, watch=lambda: watch), "/readyz")
