@@ -69,7 +69,9 @@ async def test_a_monitor_that_watches_nothing_is_not_ready_and_says_why(browser,
 
 async def test_a_monitor_whose_every_address_is_refused_is_not_ready(browser, site):
     watch = Watch(streams=2, refused=2, identities=1, receivers=1)
-    async with browser.session.get((await browser.open(replace(site, watch=lambda: watch))).url + "/readyz") as response:
+    async with browser.session.get(
+        (await browser.open(replace(site, watch=lambda: watch))).url + "/readyz"
+    ) as response:
         assert response.status == 503
         assert "network.allow" in (await response.json())["reasons"][0]
 
