@@ -13,13 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_core import ErrorDetails
 
 from monitor.alerts.config import AlertsConfig
-from monitor.config_file import KeyPath, SettingsFile, read_settings, show_path
 from monitor.errors import ConfigError
 from monitor.evidence.config import EvidenceConfig
 from monitor.faces.config import FacesConfig
 from monitor.gallery.config import GalleryConfig
 from monitor.incidents.config import IncidentsConfig
 from monitor.redact import redact_text
+from monitor.settings_file import KeyPath, SettingsFile, read_settings, show_path
 from monitor.sightings.config import SightingsConfig
 from monitor.storage.config import StorageConfig
 from monitor.streams.config import NetworkConfig, StreamsConfig

@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from monitor.errors import ConfigError
+from monitor.settings_file import read_settings
 from monitor.streams.guard import DEFAULT_PORTS
 from monitor.streams.kinds import BUILT_IN_SCHEMES, installed_kinds
 from monitor.streams.sampling import SamplingPolicy
 from monitor.streams.stream import BroadcastKind, Stream
 
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 _WHITE = re.compile(r"\s")
 
@@ -123,69 +122,41 @@ def entry_values(stream: Stream) -> dict[str, Any]:
 def load_streams(path: Path, environ: Mapping[str, str] | None = None) -> tuple[Stream, ...]:
     """The rooms that the file at ``path`` lists, ``${NAME}`` replaced from ``environ`` (default: the process's).
 
-    :raises ConfigError: naming the file, the key, the value and what is allowed, for all mistakes at once. Values
-        of ``url`` are redacted.
+    :raises ConfigError: naming the file, the line, the key, the value and what is allowed, for all mistakes at once.
+        Values of ``url`` are redacted.
     """
-    entries = _entries(path)
-    known = os.environ if environ is None else environ
+    settings = read_settings(path, os.environ if environ is None else environ)
+    if unknown := settings.values.keys() - {"streams"}:
+        raise ConfigError(f"{path}: unknown key {sorted(map(str, unknown))[0]!r}; allowed: streams")
+    entries = settings.values.get("streams")
+    if not isinstance(entries, list):
+        raise ConfigError(f"{path}: must hold `streams:` and a list; `streams: []` for none")
     streams: list[Stream] = []
-    problems: list[str] = []
     for index, raw in enumerate(entries):
-        key = f"streams[{index}]"
+        if any(place[:2] == ("streams", index) for place in settings.spoilt):
+            continue
         try:
-            stream = read_entry(_substitute(raw, known, key))
+            stream = read_entry(raw)
         except EntryRefused as err:
-            problems += [problem.under(key) for problem in err.problems]
+            label = settings.label(("streams", index))
+            settings.problems += [problem.under(label) for problem in err.problems]
             continue
-        except KeyError as err:
-            problems.append(str(err.args[0]))
-            continue
-        if any(other.id == stream.id for other in streams):
-            problems.append(f"{key}.id: {stream.id!r} is used twice; each stream needs an id of its own")
+        if clash := _clash(stream, streams):
+            settings.refuse(("streams", index, "id"), clash)
         streams.append(stream)
-    if problems:
-        raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
+    if settings.problems:
+        raise ConfigError("\n".join(settings.problems))
     return tuple(streams)
 
 
-def _entries(path: Path) -> list[Any]:
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as err:
-        raise ConfigError(f"{path}: cannot be read ({err.strerror}); create it, with `streams: []` for none") from err
-    except UnicodeDecodeError as err:
-        raise ConfigError(f"{path}: is not UTF-8 text") from err
-    except yaml.YAMLError as err:
-        # The parser's whole message quotes the line, and with it perhaps a key.
-        mark = getattr(err, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark else ""
-        raise ConfigError(f"{path}: {where}is not YAML: {getattr(err, 'problem', None) or 'unreadable'}") from err
-    if not isinstance(document, dict):
-        raise ConfigError(f"{path}: must hold `streams:` and a list; `streams: []` for none")
-    if unknown := set(document) - {"streams"}:
-        raise ConfigError(f"{path}: unknown key {sorted(map(str, unknown))[0]!r}; allowed: streams")
-    entries = document.get("streams")
-    if not isinstance(entries, list):
-        raise ConfigError(f"{path}: streams: must be a list; `streams: []` for none")
-    return entries
-
-
-def _substitute(value: Any, environ: Mapping[str, str], key: str) -> Any:
-    """``value`` with each ``${NAME}`` in its strings replaced; raises KeyError with a message for an unknown one."""
-    if isinstance(value, dict):
-        return {name: _substitute(item, environ, f"{key}.{name}") for name, item in value.items()}
-    if isinstance(value, list):
-        return [_substitute(item, environ, f"{key}[{index}]") for index, item in enumerate(value)]
-    if not isinstance(value, str):
-        return value
-
-    def replacement(match: re.Match[str]) -> str:
-        name = match.group(1)
-        if name not in environ:
-            raise KeyError(f"{key}: ${{{name}}} is not in the environment; set it before the start")
-        return environ[name]
-
-    return _VARIABLE.sub(replacement, value)
+def _clash(stream: Stream, others: Sequence[Stream]) -> str | None:
+    """Why ``stream`` cannot be watched beside ``others``."""
+    for other in others:
+        if other.id == stream.id:
+            return f"{stream.id!r} is used twice; each stream needs an id of its own"
+        if (other.platform, other.account, other.room) == (stream.platform, stream.account, stream.room):
+            return f"{stream.id!r} is the same platform, account and room as {other.id!r}; list a room once"
+    return None
 
 
 def _problem(error: Mapping[str, Any]) -> EntryProblem:

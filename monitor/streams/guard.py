@@ -22,6 +22,8 @@ Address = IPv4Address | IPv6Address
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "rtmp": 1935, "rtmps": 443}
 _NAT64 = IPv6Network("64:ff9b::/96")
+# Site-local, local NAT64, IPv4-compatible and IPv4-translated: where such an address leads is the host's affair.
+_NEVER_PUBLIC = tuple(map(IPv6Network, ("fec0::/10", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96")))
 _RESOLVE_TIMEOUT_S = 5.0
 
 
@@ -55,7 +57,7 @@ class AddressGuard:
         inner = effective(address)
         if any(candidate in network for network in self._allowed for candidate in (address, inner)):
             return True
-        if isinstance(inner, IPv6Address) and inner.teredo:
+        if isinstance(inner, IPv6Address) and (inner.teredo or any(inner in network for network in _NEVER_PUBLIC)):
             return False
         return inner.is_global and not inner.is_multicast
 

@@ -6,6 +6,7 @@ only the first keyframe of those that are due. When a candidate shows up, the se
 
 from __future__ import annotations
 
+import asyncio
 import time
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from monitor.streams.playback import Pace, Playback
 from monitor.streams.playlist import (
     MediaPlaylist,
     Segment,
+    Variant,
     choose_variant,
     frozen_after,
     parse,
@@ -87,6 +89,7 @@ class HlsSource:
     ) -> None:
         self._url = url
         self._http = http
+        self._demuxers = demuxers
         self._config = config
         self._paced = paced
         self._reader = SegmentReader(http, demuxers, config, clock)
@@ -168,10 +171,14 @@ class HlsSource:
         await run.picky.pause(poll_after(target_s))
         return place
 
+    async def _parsed(self, fetched: Fetched) -> MediaPlaylist | list[Variant]:
+        """In a thread: a playlist of hours takes a tenth of a second."""
+        return await asyncio.get_running_loop().run_in_executor(self._demuxers, parse, fetched)
+
     async def _resolve(self) -> _Place:
         """What the configured address leads to now."""
         fetched = await self._fetch_playlist(self._url)
-        parsed = parse(fetched)
+        parsed = await self._parsed(fetched)
         if isinstance(parsed, MediaPlaylist):
             self._target_s = parsed.target_s
             return _Place(url=self._url, iframes_url=None, playlist=parsed)
@@ -179,7 +186,7 @@ class HlsSource:
         return _Place(url=chosen.url, iframes_url=chosen.iframes_url, playlist=await self._media(chosen.url))
 
     async def _media(self, url: str) -> MediaPlaylist:
-        parsed = parse(await self._fetch_playlist(url))
+        parsed = await self._parsed(await self._fetch_playlist(url))
         if not isinstance(parsed, MediaPlaylist):
             raise StreamError(StreamReason.BAD_PLAYLIST, "a master playlist inside a master playlist")
         self._target_s = parsed.target_s

@@ -181,7 +181,7 @@ class GuardedHttp:
         :raises StreamError: the reason; READ_TIMEOUT also for a peer that drips, TOO_LARGE.
         """
         headers = {"Range": part.header} if part else {}
-        if part and max(part.length, part.start) > max_bytes:
+        if part and part.length > max_bytes:
             raise StreamError(StreamReason.TOO_LARGE, f"more than {max_bytes} bytes")
         reason = StreamReason.OPEN_TIMEOUT
         try:
@@ -189,6 +189,8 @@ class GuardedHttp:
                 reason = StreamReason.READ_TIMEOUT
                 skip = part.start if part and response.status == 200 else 0
                 wanted = skip + part.length if part else max_bytes
+                if skip > max_bytes:
+                    raise StreamError(StreamReason.TOO_LARGE, "the server sends whole files only, and this one is long")
                 body = bytearray()
                 content = self.metered(response.content)
                 while chunk := await content.read(_CHUNK):

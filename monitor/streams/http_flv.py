@@ -116,7 +116,8 @@ class HttpSource:
                     StreamReason.UNSUPPORTED, "an HLS playlist whose path does not end in .m3u8", retryable=False
                 )
             version = tuple(response.headers.get(name) for name in ("ETag", "Last-Modified", "Content-Length"))
-            if version == self._finished:
+            # Without any of these nothing tells a recording from a room that is on the air again.
+            if any(version) and version == self._finished:
                 return
             config = self._reach.config
             content = self._reach.http.metered(response.content)

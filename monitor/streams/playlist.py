@@ -11,7 +11,9 @@ from monitor.streams.http import ByteRange, Fetched
 
 _POLL_MIN_S, _POLL_MAX_S = 0.25, 1.0
 _FROZEN_MIN_S, _FROZEN_TARGETS = 5.0, 3.0
-_MAX_SEGMENTS = 100_000
+_MAX_SEGMENTS = 20_000
+_MAX_TARGET_S = 30.0
+"""A playlist that claims longer segments could hide a dead room for as long as it likes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +95,9 @@ def parse(fetched: Fetched) -> MediaPlaylist | list[Variant]:
     text = fetched.body.decode("utf-8", errors="replace").lstrip("\ufeff")
     if not text.startswith("#EXTM3U"):
         raise StreamError(StreamReason.BAD_PLAYLIST, "the playlist does not begin with #EXTM3U")
+    # Counted before anything is parsed: parsing is what an endless playlist makes expensive.
+    if text.count("#EXTINF") + text.count("#EXT-X-PART") > _MAX_SEGMENTS:
+        raise StreamError(StreamReason.TOO_LARGE, f"more than {_MAX_SEGMENTS} segments in the playlist")
     try:
         playlist = m3u8.loads(text, uri=fetched.url)
         return _variants(playlist) if playlist.is_variant else _media(playlist)
@@ -130,8 +135,6 @@ def _variants(playlist: m3u8.M3U8) -> list[Variant]:
 
 
 def _media(playlist: m3u8.M3U8) -> MediaPlaylist:
-    if len(playlist.segments) > _MAX_SEGMENTS:
-        raise StreamError(StreamReason.TOO_LARGE, f"more than {_MAX_SEGMENTS} segments in the playlist")
     segments: list[Segment] = []
     follows: dict[str, int] = {}
     first = playlist.media_sequence or 0
@@ -154,7 +157,7 @@ def _media(playlist: m3u8.M3U8) -> MediaPlaylist:
         )
     longest = max((segment.seconds for segment in segments), default=2.0)
     return MediaPlaylist(
-        target_s=float(playlist.target_duration or longest),
+        target_s=min(_MAX_TARGET_S, float(playlist.target_duration or longest)),
         ended=bool(playlist.is_endlist),
         segments=tuple(segments),
     )

@@ -30,7 +30,10 @@ def choose(url: str, reach: Reach, *, paced: bool = True, kinds: Mapping[str, So
     :param kinds: scheme to plug-in; None: the installed ones.
     :raises StreamError: UNSUPPORTED for other schemes, not retryable.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as err:
+        raise StreamError(StreamReason.UNSUPPORTED, "not an address that can be read", retryable=False) from err
     if is_file(url):
         return FileSource(url, reach, paced=paced)
     if parts.scheme in ("rtmp", "rtmps"):

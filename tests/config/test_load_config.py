@@ -164,7 +164,7 @@ def test_a_tagged_value_runs_no_code(write, tmp_path):
 
 def test_a_missing_binary_or_huge_file_is_refused_by_name(tmp_path):
     missing = tmp_path / "none.yaml"
-    assert problems(missing) == [f"{missing}: there is no such file; name another one with --config"]
+    assert problems(missing) == [f"{missing}: there is no such file; make it, or name another one"]
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"web: \xff")
     assert problems(binary) == [f"{binary}: is not UTF-8 text (byte 5)"]

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from support.hls import HttpServer, LiveHls, dripping, playlist, silent, tcp_server
 from support.video import clip_bytes, write_clip
+from support.waiting import wait_for
 from support.watching import LOOPBACK, QUICK, make_stream, until, watching
 
-from monitor.errors import StreamReason
-from monitor.streams.config import NetworkConfig
+from monitor.errors import StreamError, StreamReason
+from monitor.streams.config import NetworkConfig, StreamsConfig
+from monitor.streams.sources import choose
 from monitor.streams.stream import StreamState
 
 NOISE = random.Random(7).randbytes(200_000)
@@ -220,8 +223,6 @@ async def test_a_room_that_sends_pictures_but_never_a_keyframe_is_named(server: 
     assert count > 10
 
     async def serve_and_hold(request: object) -> object:
-        from aiohttp import web
-
         response = web.StreamResponse()
         await response.prepare(request)  # type: ignore[arg-type]
         await response.write(bytes(without))
@@ -233,3 +234,24 @@ async def test_a_room_that_sends_pictures_but_never_a_keyframe_is_named(server: 
     async with watching(make_stream(url), config=config) as watch:
         status = await watch.state(StreamState.BACKING_OFF, within_s=12)
         assert status.reason is StreamReason.NO_KEYFRAME
+
+
+async def test_a_live_room_that_claims_to_be_a_recording_is_read_again_when_it_returns(server: HttpServer) -> None:
+    whole = clip_bytes(seconds=3, container="flv")
+
+    async def serve_whole(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()  # no length, no date, no tag: as a live room is served
+        await response.prepare(request)
+        await response.write(whole)
+        return response
+
+    config = StreamsConfig(ended_probe_s=0.2, backoff_initial_s=0.05)
+    async with watching(make_stream(server.route("/again.flv", serve_whole)), config=config) as watch:
+        await wait_for(lambda: watch.status().frames_sampled >= 4, timeout_s=20, what="it is sampled again and again")
+
+
+def test_what_is_no_address_at_all_is_refused_by_name() -> None:
+    with pytest.raises(StreamError) as refused:
+        choose("http://[bad/hidden.m3u8", None)  # type: ignore[arg-type]
+    assert refused.value.reason is StreamReason.UNSUPPORTED
+    assert "hidden" not in str(refused.value)

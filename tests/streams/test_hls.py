@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from itertools import pairwise
 
@@ -291,3 +292,35 @@ def test_a_malformed_playlist_is_named_as_such(text: str) -> None:
 def test_a_live_playlist_is_polled_at_half_its_target_duration_within_bounds() -> None:
     assert [poll_after(target) for target in (0.1, 1.0, 10.0)] == [0.25, 0.5, 1.0]
     assert [frozen_after(target) for target in (1.0, 4.0)] == [5.0, 12.0]
+
+
+def test_a_playlist_of_more_segments_than_a_room_has_is_refused_before_it_is_parsed() -> None:
+    with pytest.raises(StreamError) as refused:
+        parsed("#EXTM3U\n#EXT-X-TARGETDURATION:1\n" + "#EXTINF:1,\na\n" * 20_001)
+    assert refused.value.reason is StreamReason.TOO_LARGE
+
+
+def test_a_playlist_cannot_claim_segments_so_long_that_a_dead_room_looks_alive() -> None:
+    playlist = parsed("#EXTM3U\n#EXT-X-TARGETDURATION:86400\n#EXTINF:2,\na.ts\n")
+    assert isinstance(playlist, MediaPlaylist)
+    assert frozen_after(playlist.target_s) <= 90
+
+
+async def test_parsing_a_playlist_of_hours_leaves_the_event_loop_free(server: HttpServer) -> None:
+    lines = "".join(f"#EXTINF:2,\n{number}.ts\n" for number in range(15_000))
+    server.serve("/long/index.m3u8", f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n{lines}")
+    late: list[float] = []
+
+    async def measure() -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + 0.01
+            await asyncio.sleep(0.01)
+            late.append(loop.time() - due)
+
+    async with watching(make_stream(server.url("/long/index.m3u8"))) as watch:
+        measuring = asyncio.create_task(measure())
+        await watch.state(StreamState.BACKING_OFF)
+        measuring.cancel()
+    # Parsing takes 0.3 s or more; beside it in another thread the loop is late only by the interpreter's turns.
+    assert max(late) < 0.15

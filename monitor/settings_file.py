@@ -80,7 +80,7 @@ def _compose(path: Path) -> yaml.Node | None:
             raise ConfigError(f"{path}: is larger than {MAX_BYTES} bytes; this is no settings file")
         return yaml.compose(data.decode(), Loader=yaml.SafeLoader)
     except FileNotFoundError as err:
-        raise ConfigError(f"{path}: there is no such file; name another one with --config") from err
+        raise ConfigError(f"{path}: there is no such file; make it, or name another one") from err
     except OSError as err:
         raise ConfigError(f"{path}: cannot be read: {err.strerror}") from err
     except UnicodeDecodeError as err:
