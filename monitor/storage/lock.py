@@ -27,7 +27,7 @@ class OwnerLock:
         # Two names of one file (a link to it) have one lock.
         path = Path(f"{self._database.resolve()}.lock")
         try:
-            self._file = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._file = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as err:
             self.release()

@@ -48,7 +48,7 @@ class Vision:
         self.looked = 0
         self.drew = 0
 
-    async def analyse(self, frame: EncodedFrame) -> tuple[PictureFaces, ...]:
+    async def analyse(self, frame: EncodedFrame, last_luma: bytes | None = None) -> tuple[PictureFaces, ...]:
         self.looked += len(frame.instants)
         face = Face(
             box=Box(x1=10, y1=10, x2=110, y2=130),
