@@ -20,7 +20,7 @@ class AlertLinks:
 
     incident: str
     frame: str
-    """The picture with the face boxed. Evidence appears a moment after the incident opens."""
+    """The picture with the face boxed; there before the alert is sent, unless it could not be drawn."""
     crop: str
     """The face as it was shown."""
     reference: str
