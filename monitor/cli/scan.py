@@ -137,6 +137,9 @@ async def _row(
         else:
             async with aclosing(_frames(name, kind, args, config)) as frames:
                 result = await scanner.video(frames)
+            if not result.frames:
+                within = f" within {args.seconds:g} s" if kind is Kind.ADDRESS else ""
+                raise MonitorError(f"not one picture could be read{within}")
     except MonitorError as err:
         return {"input": name, "error": redact_text(str(err))}
     return {"input": name, **result.to_dict()}

@@ -19,6 +19,7 @@ import pytest
 import skimage.data
 import yaml
 from aiohttp import web
+from support.hls import silent, tcp_server
 
 from monitor.demo.carphone import carphone_path
 from monitor.demo.live_hls import LiveRooms
@@ -209,6 +210,16 @@ async def test_an_address_is_read_for_as_long_as_it_is_told_and_only_where_it_ma
     assert code == 0
     assert found(row) == {"obama"}
     assert row["input"] == url
+
+
+async def test_an_address_that_shows_nothing_in_time_is_not_called_clean(tmp_path: Path) -> None:
+    enrol(tmp_path / "gallery", "obama", OBAMA_OFFICIAL.path)
+    allowed = os.environ | {"MONITOR__NETWORK__ALLOW": "[127.0.0.0/8]"}
+    async with tcp_server(silent) as port:
+        url = f"http://127.0.0.1:{port}/room.flv"
+        code, (row,), _ = await scan(url, "--gallery", tmp_path / "gallery", "--seconds", "2", env=allowed)
+    assert code == 2
+    assert "not one picture" in row["error"]
 
 
 async def test_what_was_found_in_a_room_that_goes_off_the_air_before_its_time_is_kept(
