@@ -193,6 +193,13 @@ async def test_an_incident_whose_evidence_is_still_being_recorded_says_so(browse
         assert "<img" not in page
 
 
+async def test_a_permitted_likeness_promises_no_pictures(browser, site, shelf):
+    shelf.incidents = [make_incident(decision=Decision.PERMITTED, violation_since=None)]
+    _, page = await browser.get(site, f"/incidents/{shelf.incidents[0].id}")
+    assert "Of a permitted likeness no pictures are kept." in page
+    assert "recorded yet" not in page
+
+
 async def test_a_closed_incident_says_when_and_no_longer_loads_itself_again(browser, site, shelf):
     shelf.incidents = [make_incident(state=IncidentState.CLOSED, closed_at=NOW)]
     _, page = await browser.get(site, f"/incidents/{shelf.incidents[0].id}")
