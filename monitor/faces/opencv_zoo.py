@@ -212,7 +212,7 @@ def _write_atomically(target: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, target)
-    except BaseException:
+    except BaseException:  # whatever ended it, no half-written file stays; raised on
         os.unlink(name)
         raise
 

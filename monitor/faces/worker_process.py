@@ -60,7 +60,7 @@ class WorkerProcess:
             raise PackError(
                 f"a worker ended with status {status} before it had loaded the pack; see its error output"
             ) from error
-        except BaseException:
+        except BaseException:  # cancelled too: no process stays behind; raised on
             await _end(process, writer)
             raise
         if "pack" not in hello:
@@ -125,7 +125,7 @@ async def _spawn() -> tuple[asyncio.subprocess.Process, asyncio.StreamReader, as
                 pass_fds=(theirs.fileno(),),
                 env=_environment(),
             )
-        except BaseException:
+        except BaseException:  # cancelled too: the socket is nobody's else; raised on
             writer.close()
             raise
     return process, reader, writer

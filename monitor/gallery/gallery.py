@@ -76,7 +76,7 @@ class Gallery:
             started = self._clock.monotonic()
             try:
                 changed = await self._sync(progress)
-            except Exception:
+            except Exception:  # only counted here; raised on
                 self._metrics.syncs.labels("failed").inc()
                 raise
             self._metrics.syncs.labels("changed" if changed else "unchanged").inc()

@@ -79,7 +79,7 @@ class HostGate:
             await self._room.acquire()
             try:
                 await asyncio.sleep(self._pace.reserve(loop.time()))
-            except BaseException:
+            except BaseException:  # cancelled too: the place goes to the next; raised on
                 self._room.release()
                 raise
         finally:

@@ -86,7 +86,7 @@ def listening_socket(config: WebConfig) -> socket.socket:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind(address)
             listening.listen(_BACKLOG)
-        except BaseException:
+        except BaseException:  # whatever it was, the socket is not left open; raised on
             listening.close()
             raise
     except (OSError, UnicodeError) as err:
