@@ -349,7 +349,7 @@ class StreamFeed:
         self._last_keyframe_time = self._last_entry_time = stream_time
         self._shown(now)
         frame = self.ring.keyframe()
-        if frame is not None and self._sampler.take(stream_time):
+        if frame is not None and self._sampler.take(stream_time, fetched_for_it=self._gap.skipped_s > 0):
             self._offer(frame, now)
 
     def _without_keyframe(self, stream_time: float) -> None:

@@ -46,9 +46,13 @@ class Sampler:
             due_at = self._next(self._taken_at)
             self._due_at = min(self._due_at, due_at) if self._interval_s < before else due_at
 
-    def take(self, stream_time: float) -> bool:
-        """Whether the keyframe shown at ``stream_time`` (seconds) is due; if so, it counts as taken."""
-        if self._due_at is not None and stream_time < self._due_at:
+    def take(self, stream_time: float, *, fetched_for_it: bool = False) -> bool:
+        """Whether the keyframe shown at ``stream_time`` (seconds) is due; if so, it counts as taken.
+
+        :param fetched_for_it: the source fetched this one because one was due. Its own clock may say that it comes
+            a moment early, as a playlist's durations are rounded.
+        """
+        if self._due_at is not None and stream_time < self._due_at and not fetched_for_it:
             return False
         self._taken_at = stream_time
         self._due_at = self._next(stream_time)

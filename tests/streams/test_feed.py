@@ -52,6 +52,17 @@ async def test_a_frame_is_handed_out_once(feed: StreamFeed) -> None:
     assert (await asyncio.wait_for(waiting, 1)).stream_time == 2.0
 
 
+async def test_a_keyframe_fetched_because_one_was_due_is_sampled_though_it_comes_a_moment_early(feed: StreamFeed) -> None:
+    feed.push(gop(0), 0)
+    await feed.next_frame()
+    feed.push(gop(1000), 0)
+    assert feed.status.frames_sampled == 1
+    feed.skip(0.5)
+    early = gop(1590)  # At an interval of 2 s none is due before 1.6.
+    feed.push(early, 0)
+    assert (await asyncio.wait_for(feed.next_frame(), 1)).stream_time == pytest.approx(1.59)
+
+
 async def test_waiting_ends_when_the_ring_reaches_the_time(feed: StreamFeed) -> None:
     feed.push(gop(0), 0)
     assert await feed.wait_until(1, 0.9, 0)
