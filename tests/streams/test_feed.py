@@ -52,7 +52,9 @@ async def test_a_frame_is_handed_out_once(feed: StreamFeed) -> None:
     assert (await asyncio.wait_for(waiting, 1)).stream_time == 2.0
 
 
-async def test_a_keyframe_fetched_because_one_was_due_is_sampled_though_it_comes_a_moment_early(feed: StreamFeed) -> None:
+async def test_a_keyframe_fetched_because_one_was_due_is_sampled_though_it_comes_a_moment_early(
+    feed: StreamFeed,
+) -> None:
     feed.push(gop(0), 0)
     await feed.next_frame()
     feed.push(gop(1000), 0)
