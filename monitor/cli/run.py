@@ -6,8 +6,11 @@ import argparse
 import asyncio
 import logging
 import os
+import resource
 
 from monitor.cli.options import add_config_option
+
+_OPEN_FILES = 65_536
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -30,5 +33,14 @@ def run(args: argparse.Namespace) -> int:
     )
     config = load_config(args.config, os.environ)
     streams = load_streams(config.streams_file)
+    _allow_open_files()
     asyncio.run(run_until_signal(config, streams))
     return 0
+
+
+def _allow_open_files() -> None:
+    """Raise the soft limit as far as the system lets us: its usual 1,024 end at some hundred rooms."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
