@@ -39,10 +39,17 @@ class RtmpServer:
     """A running nginx-rtmp."""
 
     port: int
+    http_port: int
+    www: Path
+    """What lies here is served over HTTP."""
 
     def url(self, key: str) -> str:
         """The address of the room ``key``."""
         return f"rtmp://127.0.0.1:{self.port}/live/{key}"
+
+    def http_url(self, path: str) -> str:
+        """The address of a file below ``www``."""
+        return f"http://127.0.0.1:{self.http_port}/{path}"
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
@@ -56,21 +63,29 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def nginx_rtmp(folder: Path, directives: str = "") -> Iterator[RtmpServer]:
-    """nginx-rtmp on a free port, with its files in ``folder`` and more ``directives`` for its application."""
-    port = free_port()
+    """nginx-rtmp and nginx on free ports, with files in ``folder`` and more ``directives`` for the application.
+
+    In ``directives`` WWW stands for the folder that is served over HTTP.
+    """
+    port, http_port, www = free_port(), free_port(), folder / "www"
+    www.mkdir()
+    directives = directives.replace("WWW", str(www))
     (folder / "nginx.conf").write_text(
         f"""load_module {_MODULE};
 daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/error.log;
 events {{ worker_connections 128; }}
 rtmp {{ server {{ listen 127.0.0.1:{port}; chunk_size 4096;
   application live {{ live on; idle_streams off; drop_idle_publisher 5s; {directives} }} }} }}
+http {{ access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  server {{ listen 127.0.0.1:{http_port}; root {www}; }} }}
 """
     )
     command = [shutil.which("nginx") or "/usr/sbin/nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _await_port(process, port)
-        yield RtmpServer(port)
+        yield RtmpServer(port, http_port, www)
     finally:
         _stop(process)
 
