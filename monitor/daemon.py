@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -20,7 +21,7 @@ from monitor.alerts.metrics import AlertsMetrics
 from monitor.alerts.receivers.build import build_receivers
 from monitor.clock import Clock, SystemClock
 from monitor.config import MonitorConfig
-from monitor.errors import StreamReason
+from monitor.errors import MonitorError, StreamReason
 from monitor.evidence.metrics import EvidenceMetrics
 from monitor.evidence.recorder import EvidenceRecorder
 from monitor.faces.metrics import FacesMetrics
@@ -37,6 +38,7 @@ from monitor.storage.outbox import SqlOutbox
 from monitor.storage.reader import SqlIncidentReader
 from monitor.storage.references import SqlReferenceStore
 from monitor.storage.streams import SqlStreamStore
+from monitor.streams.catalogue import load_streams
 from monitor.streams.guard import AddressGuard
 from monitor.streams.kinds import installed_kinds
 from monitor.streams.metrics import StreamMetrics
@@ -63,8 +65,19 @@ class Daemon:
     url: str
     """Where the pages are, without a slash at the end."""
     book: IncidentBook
+    _roster: Roster
     _supervisor: StreamSupervisor
     _paths: StreamPaths
+
+    async def reload_streams(self, path: Path) -> None:
+        """Read the streams file anew and watch what it says now; a file that is refused changes nothing."""
+        try:
+            changes = await self._roster.provision(await asyncio.to_thread(load_streams, path))
+        except MonitorError as err:
+            log.error("streams_file_refused file=%s: %s; nothing was changed", path, err)
+            return
+        counts = (len(changes.added), len(changes.changed), len(changes.removed), len(changes.unchanged))
+        log.info("streams_file_read file=%s added=%d changed=%d removed=%d unchanged=%d", path, *counts)
 
     def statuses(self) -> Mapping[str, StreamStatus]:
         """Stream id to its status."""
@@ -218,7 +231,13 @@ async def running_daemon(
             background = [tasks.create_task(job) for job in parts.jobs()]
             log.info("daemon_started streams=%d url=%s", len(parts.roster), server.url)
             try:
-                yield Daemon(url=server.url, book=parts.book, _supervisor=parts.supervisor, _paths=parts.paths)
+                yield Daemon(
+                    url=server.url,
+                    book=parts.book,
+                    _roster=parts.roster,
+                    _supervisor=parts.supervisor,
+                    _paths=parts.paths,
+                )
             finally:
                 log.info("daemon_stopping")
                 for task in background:
@@ -226,15 +245,20 @@ async def running_daemon(
 
 
 async def run_until_signal(config: MonitorConfig, streams: Sequence[Stream]) -> None:
-    """Run the daemon until SIGTERM or SIGINT; either also ends a start that takes long."""
+    """Run the daemon until SIGTERM or SIGINT; either also ends a start that takes long. SIGHUP reloads the streams."""
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None, "a coroutine runs in a task"
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)
+    hung_up = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, hung_up.set)
     with suppress(asyncio.CancelledError):
-        async with running_daemon(config, streams):
-            await asyncio.Event().wait()
+        async with running_daemon(config, streams) as daemon:
+            while True:
+                await hung_up.wait()
+                hung_up.clear()
+                await daemon.reload_streams(config.streams_file)
 
 
 async def _tick(book: IncidentBook) -> None:

@@ -118,9 +118,31 @@ class Roster:
                 self._watcher.add(entry.stream)
                 await _breathe(index)
 
+    async def provision(self, streams: Sequence[Stream]) -> Changes:
+        """Make the streams of the file exactly these. What rested because of one that is gone is taken up again.
+
+        :raises StreamRefused: TOO_MANY.
+        :raises StorageError: nothing was changed.
+        """
+        async with self._one:
+            wanted = {stream.id: stream for stream in streams}
+            before = {key: entry.stream for key, entry in self._entries.items() if entry.provisioned}
+            changes = Changes(
+                added=tuple(key for key in wanted if key not in before),
+                changed=tuple(key for key, stream in wanted.items() if before.get(key, stream) != stream),
+                removed=tuple(key for key in before if key not in wanted),
+                unchanged=tuple(key for key, stream in wanted.items() if before.get(key) == stream),
+            )
+            rested = [entry for entry in await self._store.load() if entry.stream.id in changes.removed]
+            put = [RosterEntry(stream=wanted[key], origin=Origin.FILE) for key in (*changes.added, *changes.changed)]
+            drop = set(changes.removed) - {entry.stream.id for entry in rested}
+            self._require_room([*put, *rested], drop)
+            await self._take_effect([*put, *rested], drop)
+        return changes
+
     def entries(self) -> tuple[RosterEntry, ...]:
         """All of them: those of the file first, then in the order in which they came."""
-        return tuple(self._entries.values())
+        return tuple(sorted(self._entries.values(), key=lambda entry: not entry.provisioned))
 
     def get(self, stream_id: str) -> RosterEntry | None:
         """The entry of that id."""
@@ -237,10 +259,11 @@ class Roster:
         return True
 
     async def _apply(self, put: Sequence[RosterEntry], drop: Collection[str]) -> None:
-        new = sum(1 for entry in put if entry.stream.id not in self._entries)
-        if len(self._entries) + new - len(drop) > MOST_STREAMS and new > len(drop):
-            raise StreamRefused(StreamRefusal.TOO_MANY, f"more than {MOST_STREAMS} streams; remove some first")
+        self._require_room(put, drop)
         await self._store.save(put, drop)
+        await self._take_effect(put, drop)
+
+    async def _take_effect(self, put: Sequence[RosterEntry], drop: Collection[str]) -> None:
         for index, stream_id in enumerate(drop):
             del self._entries[stream_id]
             self._watcher.remove(stream_id)
@@ -251,6 +274,11 @@ class Roster:
             self._watcher.add(entry.stream)
             log.info("stream_set stream=%s origin=%s hook=%s", entry.stream.id, entry.origin, entry.hook)
             await _breathe(index)
+
+    def _require_room(self, put: Sequence[RosterEntry], drop: Collection[str]) -> None:
+        new = sum(1 for entry in put if entry.stream.id not in self._entries)
+        if len(self._entries) + new - len(drop) > MOST_STREAMS and new > len(drop):
+            raise StreamRefused(StreamRefusal.TOO_MANY, f"more than {MOST_STREAMS} streams; remove some first")
 
     def _require(self, stream_id: str) -> RosterEntry:
         entry = self._entries.get(stream_id)

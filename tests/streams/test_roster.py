@@ -65,6 +65,24 @@ async def test_the_file_wins_over_what_was_added_under_the_same_id_which_rests(
     assert later.streams == {"filed": same}, "it is there again when the file no longer has it"
 
 
+async def test_a_file_that_is_read_again_changes_only_what_differs_and_gives_back_what_rested() -> None:
+    store, watching = Drawer(), Watching()
+    roster = make_roster(FILED, store=store, watching=watching)
+    await roster.restore()
+    await roster.add(ADDED)
+    other = make_stream("https://example.com/other.m3u8", "added")
+    changes = await roster.provision([other])
+    assert (changes.added, changes.changed, changes.removed) == (("added",), (), ("filed",))
+    assert watching.streams == {"added": other}
+    assert [entry.origin for entry in roster.entries()] == [Origin.FILE]
+    changes = await roster.provision([FILED])
+    assert (changes.added, changes.removed) == (("filed",), ("added",))
+    assert watching.streams == {"added": ADDED, "filed": FILED}, "what came over the API is watched again"
+    assert [entry.origin for entry in roster.entries()] == [Origin.FILE, Origin.API]
+    assert (await roster.provision([FILED])).unchanged == ("filed",)
+    assert set(store.entries) == {"added"}
+
+
 async def test_a_name_without_an_address_now_may_be_added_but_one_with_a_private_one_not() -> None:
     async def check(url: str) -> None:
         if "unknown" in url:
