@@ -4,7 +4,8 @@
 
 Writes soak.csv, soak.png and the daemon's log. Ends with 1 if a fault was not recovered from before the next one,
 or if memory, threads or files grew: the median of the last fifth of the run against that of its second fifth may be
-at most 10 % + 20 MiB, 3 threads and 12 files higher.
+at most 10 % + 20 MiB, 3 threads and 12 files higher. Connections are no files here: the HTTP client keeps as many as
+were ever needed at once, so they are judged by their highest number, one for each room and a few of onlookers.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ TROUBLE_S = 15.0
 """How long a room stays off the air."""
 ON_AIR_S = 10.0
 GROWTH = {"rss_mib": (1.10, 20.0), "workers_rss_mib": (1.10, 20.0), "threads": (1.0, 3.0), "files": (1.0, 12.0)}
+ONLOOKERS = 10
+"""Connections that are no room's: of the pages and the metrics."""
 """Most that the end may be of the beginning: factor and addend."""
 
 
@@ -57,10 +60,13 @@ class Sample:
     workers_rss_mib: float
     threads: int
     files: int
+    """Open ones that are no TCP connections."""
+    connections: int
     sampled: int
     dropped: int
     unwatched_s: float
-    cpu_percent: float
+    cpu_s: float
+    """Of the daemon without its workers, since it started."""
 
 
 @dataclass
@@ -95,6 +101,7 @@ class Soak:
     async def sample(self) -> Sample:
         metrics = await self._metrics()
         process, workers = self.daemon(), self.worker_processes()
+        connections = len(process.net_connections("tcp"))
         with process.oneshot():
             found = Sample(
                 second=round(self.second, 1),
@@ -103,11 +110,12 @@ class Soak:
                 rss_mib=round(process.memory_info().rss / 2**20, 1),
                 workers_rss_mib=round(sum(worker.memory_info().rss for worker in workers) / 2**20, 1),
                 threads=process.num_threads(),
-                files=process.num_fds(),
+                files=process.num_fds() - connections,
+                connections=connections,
                 sampled=int(metrics.get("monitor_frames_sampled_total", 0)),
                 dropped=int(metrics.get("monitor_frames_dropped_total", 0)),
                 unwatched_s=round(sum(v for k, v in metrics.items() if "unwatched_seconds_total" in k), 1),
-                cpu_percent=round(process.cpu_percent(), 1),
+                cpu_s=round(process.cpu_times().user + process.cpu_times().system, 2),
             )
         self.samples.append(found)
         return found
@@ -260,7 +268,9 @@ def _growth(soak: Soak) -> list[str]:
         print(f"{name}: {before:g} -> {after:g} (at most {before * factor + more:g})")
         if after > before * factor + more:
             found.append(f"{name} grew from {before:g} to {after:g}")
-    return found
+    most = max(sample.connections for sample in soak.samples)
+    print(f"connections: {most} (at most {soak.rooms + ONLOOKERS})")
+    return found + [f"{most} connections at once"] * (most > soak.rooms + ONLOOKERS)
 
 
 def _write(soak: Soak, out: Path) -> None:
@@ -273,6 +283,7 @@ def _write(soak: Soak, out: Path) -> None:
         "workers, MiB": "workers_rss_mib",
         "threads": "threads",
         "open files": "files",
+        "connections": "connections",
         "streams live": "live",
     }
     series = {title: [float(getattr(sample, name)) for sample in soak.samples] for title, name in shown.items()}

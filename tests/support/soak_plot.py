@@ -10,7 +10,7 @@ import numpy as np
 
 WIDTH, PANEL, MARGIN = 1400, 170, 60
 INK, GRID, FAULT = (60, 60, 60), (225, 225, 225), (120, 120, 240)
-COLOURS = ((180, 90, 20), (40, 140, 40), (30, 30, 190), (150, 40, 150), (20, 120, 160))
+COLOURS = ((180, 90, 20), (40, 140, 40), (30, 30, 190), (150, 40, 150), (20, 120, 160), (120, 120, 20))
 
 
 def draw(
@@ -33,8 +33,9 @@ def draw(
         cv2.polylines(image, [np.array(points, np.int32)], False, COLOURS[index % len(COLOURS)], 2, cv2.LINE_AA)
         title = f"{name}: first {values[0]:g}, last {values[-1]:g}, highest {max(values):g}"
         _write(image, title, (MARGIN, top - 8))
-    for second, name in faults:
-        _write(image, name, (across(second) - 10, PANEL * len(series) + 14), scale=0.33)
+    for index, (second, name) in enumerate(faults):
+        # In two lines, so that names do not run into each other.
+        _write(image, name, (across(second) - 10, PANEL * len(series) + 10 + 10 * (index % 2)), scale=0.33)
     step_s = max(30, round(span / 10 / 30) * 30)
     for second in range(0, int(span) + 1, step_s):
         _write(image, f"{second // 60}:{second % 60:02}", (across(second) - 12, PANEL * len(series) + 40))
