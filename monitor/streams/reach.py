@@ -10,6 +10,8 @@ from monitor.streams.config import StreamsConfig
 from monitor.streams.guard import AddressGuard
 from monitor.streams.http import GuardedHttp
 
+_BUFFER_BYTES = 1 << 18
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
@@ -21,3 +23,5 @@ class Reach:
     """Threads for short demuxing jobs (HLS segments)."""
     config: StreamsConfig
     clock: Clock
+    read_buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(_BUFFER_BYTES)), repr=False)
+    """Where connections receive: one buffer for all, since each is done with it before the next is read."""

@@ -1,64 +1,24 @@
-"""RTMP: the one protocol that libav itself connects for, to the address that the guard checked."""
+"""RTMP and RTMPS rooms, read on the event loop from the address that the guard checked."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
-from dataclasses import dataclass, field
-from urllib.parse import urlsplit, urlunsplit
+from collections.abc import Sequence
+from functools import cache
+from urllib.parse import urlsplit
 
-import av
-from av.container import InputContainer
-
-from monitor.streams.guard import Address
-from monitor.streams.libav import FIRST_PROBE_S, LibavReading, av_options
+from monitor.errors import StreamError, StreamReason
+from monitor.streams.guard import DEFAULT_PORTS, Address
+from monitor.streams.intake import Intake
 from monitor.streams.packet import PacketSink
 from monitor.streams.reach import Reach
+from monitor.streams.rtmp_session import RtmpSession, rtmp_target
 
-
-def pinned_rtmp(url: str, address: Address) -> tuple[str, str]:
-    """``url`` with its host replaced by the checked ``address``, and the tcUrl that names the host all the same.
-
-    FFmpeg takes the application from the first path element, or the first two if there are three or more.
-    """
-    parts = urlsplit(url)
-    elements = [element for element in parts.path.split("/") if element]
-    application = "/".join(elements[: 2 if len(elements) > 2 else 1])
-    port = f":{parts.port}" if parts.port else ""
-    host = f"[{address}]" if address.version == 6 else str(address)
-    named = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    credentials = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
-    return (
-        urlunsplit(parts._replace(netloc=f"{credentials}{host}{port}")),
-        f"{parts.scheme}://{named}{port}/{application}",
-    )
-
-
-@dataclass(slots=True, kw_only=True)
-class RtmpInput:
-    """An RTMP address whose host was checked."""
-
-    url: str = field(repr=False)
-    options: dict[str, str] = field(repr=False)
-    open_timeout_s: float
-    read_timeout_s: float
-    live: bool = True
-    paced: bool = False
-
-    def open(self, probe_s: float) -> InputContainer:
-        """Connect; PyAV's timeout counts for each packet, so it also ends a peer that drips."""
-        return av.open(
-            self.url,
-            mode="r",
-            timeout=(self.open_timeout_s, self.read_timeout_s),
-            options={**av_options(probe_s, "rtmp,rtmps,tcp,tls"), **self.options},
-        )
-
-    def expect_packet(self) -> None:
-        """libav's own read timeout covers it."""
-
-    def abort(self) -> None:
-        """Nothing may touch libav's connection from outside; the read timeout ends it."""
+GATHER_S = 0.1
+"""Seconds in which what a live room sends may gather before it is read: waking up costs more than reading."""
+_MOST_UNSENT = 1 << 16
 
 
 class RtmpSource:
@@ -77,24 +37,125 @@ class RtmpSource:
         """
         addresses = await self._reach.guard.check(self._url)
         config = self._reach.config
-        url, options = self._url, {"rtmp_live": "live"}
-        if urlsplit(url).scheme == "rtmps":
-            # TLS needs the name. The certificate is verified for it, so a name that has come to point at an
-            # internal address since the check reaches nothing that could answer for it.
-            paths = await asyncio.to_thread(ssl.get_default_verify_paths)
-            options |= {"tls_verify": "1", "ca_file": paths.cafile or paths.openssl_cafile}
+        session = RtmpSession(rtmp_target(self._url), keyframes_only=not config.ring_s)
+        connection = _Connection(session, Intake(sink, self._reach.clock, config), self._reach)
+        try:
+            try:
+                async with asyncio.timeout(config.open_timeout_s):
+                    await self._dial(addresses, connection)
+            except TimeoutError as err:
+                raise StreamError(StreamReason.OPEN_TIMEOUT) from err
+            await connection.ended()
+        finally:
+            connection.leave()
+
+    async def _dial(self, addresses: Sequence[Address], connection: _Connection) -> None:
+        """Connect to the first of ``addresses`` that answers. TLS is told the name, so nothing is resolved again.
+
+        :raises StreamError: REFUSED, also where the certificate is not the name's.
+        """
+        parts = urlsplit(self._url)
+        is_secure = parts.scheme == "rtmps"
+        context = await asyncio.to_thread(trusting_context) if is_secure else None
+        problem: OSError | None = None
+        for address in addresses:
+            try:
+                await asyncio.get_running_loop().create_connection(
+                    lambda: connection,
+                    str(address),
+                    parts.port or DEFAULT_PORTS[parts.scheme],
+                    ssl=context,
+                    server_hostname=parts.hostname if is_secure else None,
+                )
+            except ssl.SSLError as err:
+                raise StreamError(StreamReason.REFUSED, f"TLS failed: {type(err).__name__}") from err
+            except OSError as err:
+                problem = err
+            else:
+                return
+        number = problem.errno if problem else None
+        raise StreamError(StreamReason.REFUSED, os.strerror(number) if number else "cannot connect") from problem
+
+
+@cache
+def trusting_context() -> ssl.SSLContext:
+    """Verifies servers by the system's authorities. Reads them from disk at first: not on the loop."""
+    return ssl.create_default_context()
+
+
+class _Connection(asyncio.BufferedProtocol):
+    """Feeds the session, lets video gather between two reads, and tells when it is over."""
+
+    def __init__(self, session: RtmpSession, intake: Intake, reach: Reach) -> None:
+        self._session = session
+        self._intake = intake
+        self._buffer = reach.read_buffer
+        self._clock = reach.clock
+        self._loop = asyncio.get_running_loop()
+        self._over: asyncio.Future[None] = self._loop.create_future()
+        self._transport: asyncio.Transport | None = None
+        self._resuming: asyncio.TimerHandle | None = None
+
+    async def ended(self) -> None:
+        """Return never.
+
+        :raises StreamError: the reason why there is nothing more to come.
+        """
+        while not self._over.done():
+            await asyncio.wait({self._over}, timeout=max(0.0, self._intake.left_s))
+            if self._intake.left_s <= 0 and not self._over.done():
+                raise self._intake.late(has_sound=self._session.has_sound)
+        self._over.result()
+
+    def leave(self) -> None:
+        """Let go of the connection; nothing reaches the sink any more."""
+        self._over.cancel()
+        if self._over.done() and not self._over.cancelled():
+            self._over.exception()
+        if self._resuming is not None:
+            self._resuming.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._answer()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._over.done() or self._transport is None:
+            return
+        try:
+            items = self._session.receive(bytes(self._buffer[:nbytes]), self._clock.utc())
+            self._intake.take(items, nbytes)
+            self._answer()
+        except StreamError as err:
+            self._finish(err)
+            return
+        # A buffer that is full has not taken all there is.
+        if self._intake.has_begun and nbytes < len(self._buffer):
+            self._transport.pause_reading()
+            self._resuming = self._loop.call_later(GATHER_S, self._transport.resume_reading)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is None or isinstance(exc, OSError):
+            self._finish(StreamError(StreamReason.CLOSED_BY_PEER, "the server ended the connection"))
         else:
-            url, options["rtmp_tcurl"] = pinned_rtmp(url, addresses[0])
-        reading = LibavReading(
-            RtmpInput(
-                url=url,
-                options=options,
-                open_timeout_s=config.open_timeout_s,
-                read_timeout_s=config.packet_timeout_s,
-            ),
-            self._reach.clock,
-            FIRST_PROBE_S,
-            config.open_timeout_s,
-            keyframes_only=not config.ring_s,
-        )
-        await reading.run(sink)
+            self._finish(exc)
+
+    def _answer(self) -> None:
+        assert self._transport is not None
+        if self._session.to_send:
+            self._transport.write(bytes(self._session.to_send))
+            self._session.to_send.clear()
+            if self._transport.get_write_buffer_size() > _MOST_UNSENT:
+                raise StreamError(StreamReason.BAD_DATA, "the server asks without reading the answers")
+
+    def _finish(self, err: Exception) -> None:
+        if not self._over.done():
+            self._over.set_exception(err)
