@@ -115,7 +115,7 @@ class LiveRtmp:
             for message in chunks.feed(data):
                 if message.kind != wire.COMMAND:
                     continue
-                name, transaction, arguments = decode_command(bytes(message.body))
+                name, transaction, arguments = decode_command(message.body)
                 if name == "connect":
                     _accept_connection(writer, transaction)
                 elif name == "createStream":
@@ -157,7 +157,7 @@ def _accept_connection(writer: asyncio.StreamWriter, transaction: float) -> None
 
 def media_chunks(kind: int, body: bytes, time_ms: int) -> bytes:
     """A script or video message of the stream that is played, as it goes over the wire."""
-    return wire.chunked(wire.Message(kind=kind, stream=_PLAYED_STREAM, time_ms=time_ms, body=body))
+    return wire.chunked(kind, body, stream=_PLAYED_STREAM, time_ms=time_ms)
 
 
 async def play_alone(room: PushRoom, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -173,4 +173,4 @@ async def play_alone(room: PushRoom, reader: asyncio.StreamReader, writer: async
 
 
 def _send(writer: asyncio.StreamWriter, kind: int, body: bytes, *, stream: int = 0) -> None:
-    writer.write(wire.chunked(wire.Message(kind=kind, stream=stream, body=body)))
+    writer.write(wire.chunked(kind, body, stream=stream))

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from monitor.errors import StreamError, StreamReason
 from monitor.streams.amf import decode_amf
-from monitor.streams.flv_video import VIDEO, FlvVideo, Item
+from monitor.streams.flv_video import VIDEO, FlvVideo, Item, Piece
 
 SIGNATURE = b"FLV\x01"
 
@@ -105,11 +105,11 @@ class FlvReader:
         if self._missing:
             self._body += piece
             return
-        body = self._body + piece if self._body else piece
+        parts: list[Piece] = [self._body, piece] if self._body else [piece]
         self._body = None
         if self._kind == _SCRIPT:
-            self.duration_s = _duration(bytes(body)) or self.duration_s
-        elif (item := self._video.read(body, self._time_ms, received_at)) is not None:
+            self.duration_s = _duration(b"".join(parts)) or self.duration_s
+        elif (item := self._video.read(parts, self._time_ms, received_at)) is not None:
             items.append(item)
 
 

@@ -18,7 +18,7 @@ from monitor.streams.intake import Intake
 from monitor.streams.libav import FIRST_PROBE_S, LibavReading
 from monitor.streams.packet import Packet, PacketSink
 from monitor.streams.reach import Reach
-from monitor.streams.rtmp import GATHER_S
+from monitor.streams.rounds import ROUND_S
 
 _PIECE = 1 << 17
 # Time stamps that are further off than this jumped: the pace starts anew.
@@ -128,7 +128,7 @@ class _FlvReading:
             else:
                 self._intake.take(items, len(piece))
                 if self._intake.has_begun and len(piece) < _PIECE:
-                    await self._body.gather(GATHER_S)
+                    await self._body.gather(ROUND_S)
             piece = await self._body.read(self._intake, has_sound=self._reader.has_sound)
         if not self._intake.has_begun:
             reason = StreamReason.NO_VIDEO if self._reader.has_sound else StreamReason.BAD_DATA

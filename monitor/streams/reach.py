@@ -9,6 +9,7 @@ from monitor.clock import Clock
 from monitor.streams.config import StreamsConfig
 from monitor.streams.guard import AddressGuard
 from monitor.streams.http import GuardedHttp
+from monitor.streams.rounds import Rounds
 
 _BUFFER_BYTES = 1 << 18
 
@@ -25,3 +26,5 @@ class Reach:
     clock: Clock
     read_buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(_BUFFER_BYTES)), repr=False)
     """Where connections receive: one buffer for all, since each is done with it before the next is read."""
+    rounds: Rounds = field(default_factory=Rounds, repr=False)
+    """When live connections are read."""

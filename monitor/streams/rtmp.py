@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from urllib.parse import urlsplit
 
@@ -16,9 +18,10 @@ from monitor.streams.packet import PacketSink
 from monitor.streams.reach import Reach
 from monitor.streams.rtmp_session import RtmpSession, rtmp_target
 
-GATHER_S = 0.1
-"""Seconds in which what a live room sends may gather before it is read: waking up costs more than reading."""
 _MOST_UNSENT = 1 << 16
+_MOST_READS = 8
+# More than this at once may be all that the kernel had room for: it is looked again soon.
+_LOTS, _SOON_S = 1 << 16, 0.02
 
 
 class RtmpSource:
@@ -38,43 +41,48 @@ class RtmpSource:
         addresses = await self._reach.guard.check(self._url)
         config = self._reach.config
         session = RtmpSession(rtmp_target(self._url), keyframes_only=not config.ring_s)
-        connection = _Connection(session, Intake(sink, self._reach.clock, config), self._reach)
+        intake = Intake(sink, self._reach.clock, config)
         try:
-            try:
-                async with asyncio.timeout(config.open_timeout_s):
-                    await self._dial(addresses, connection)
-            except TimeoutError as err:
-                raise StreamError(StreamReason.OPEN_TIMEOUT) from err
-            await connection.ended()
+            async with asyncio.timeout(max(0.0, intake.left_s)):
+                connected = await self._dial(addresses)
+        except TimeoutError as err:
+            raise StreamError(StreamReason.OPEN_TIMEOUT) from err
+        reading = _Reading(connected, session, intake, self._reach)
+        try:
+            await reading.ended()
         finally:
-            connection.leave()
+            reading.leave()
 
-    async def _dial(self, addresses: Sequence[Address], connection: _Connection) -> None:
+    async def _dial(self, addresses: Sequence[Address]) -> socket.socket:
         """Connect to the first of ``addresses`` that answers. TLS is told the name, so nothing is resolved again.
 
         :raises StreamError: REFUSED, also where the certificate is not the name's.
         """
         parts = urlsplit(self._url)
-        is_secure = parts.scheme == "rtmps"
-        context = await asyncio.to_thread(trusting_context) if is_secure else None
+        port = parts.port or DEFAULT_PORTS[parts.scheme]
         problem: OSError | None = None
         for address in addresses:
             try:
-                await asyncio.get_running_loop().create_connection(
-                    lambda: connection,
-                    str(address),
-                    parts.port or DEFAULT_PORTS[parts.scheme],
-                    ssl=context,
-                    server_hostname=parts.hostname if is_secure else None,
-                )
-            except ssl.SSLError as err:
-                raise StreamError(StreamReason.REFUSED, f"TLS failed: {type(err).__name__}") from err
+                connected = await _connected(address, port)
             except OSError as err:
                 problem = err
-            else:
-                return
+                continue
+            return await _secured(connected, parts.hostname or "") if parts.scheme == "rtmps" else connected
         number = problem.errno if problem else None
         raise StreamError(StreamReason.REFUSED, os.strerror(number) if number else "cannot connect") from problem
+
+
+async def _connected(address: Address, port: int) -> socket.socket:
+    made = socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
+    try:
+        made.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(made, (str(address), port))
+        # What is sent are single small answers.
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except BaseException:  # cancelled too; raised on
+        made.close()
+        raise
+    return made
 
 
 @cache
@@ -83,24 +91,64 @@ def trusting_context() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-class _Connection(asyncio.BufferedProtocol):
-    """Feeds the session, lets video gather between two reads, and tells when it is over."""
+async def _secured(plain: socket.socket, name: str) -> ssl.SSLSocket:
+    """TLS over a connection, once the server has proved to be ``name``.
 
-    def __init__(self, session: RtmpSession, intake: Intake, reach: Reach) -> None:
+    :raises StreamError: REFUSED.
+    """
+    loop = asyncio.get_running_loop()
+    context = await asyncio.to_thread(trusting_context)
+    secured = context.wrap_socket(plain, server_hostname=name, do_handshake_on_connect=False)
+    try:
+        while True:
+            try:
+                secured.do_handshake()
+            except ssl.SSLWantReadError:
+                await _ready(secured, loop.add_reader, loop.remove_reader)
+            except ssl.SSLWantWriteError:
+                await _ready(secured, loop.add_writer, loop.remove_writer)
+            else:
+                return secured
+    except OSError as err:
+        secured.close()
+        raise StreamError(StreamReason.REFUSED, f"TLS failed: {type(err).__name__}") from err
+    except BaseException:  # cancelled too; raised on
+        secured.close()
+        raise
+
+
+async def _ready(waited: socket.socket, add: Callable[..., None], remove: Callable[[socket.socket], object]) -> None:
+    """Return once ``waited`` can be read from, or written to."""
+    ready = asyncio.Event()
+    add(waited, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        remove(waited)
+
+
+class _Reading:
+    """One connection. Until the video's format is known it is read as data comes, then in rounds."""
+
+    def __init__(self, connected: socket.socket, session: RtmpSession, intake: Intake, reach: Reach) -> None:
+        self._socket = connected
         self._session = session
         self._intake = intake
+        self._rounds = reach.rounds
         self._buffer = reach.read_buffer
         self._clock = reach.clock
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[None] = self._loop.create_future()
-        self._transport: asyncio.Transport | None = None
-        self._resuming: asyncio.TimerHandle | None = None
+        self._leave_rounds: Callable[[], None] | None = None
+        self._again: asyncio.TimerHandle | None = None
 
     async def ended(self) -> None:
         """Return never.
 
         :raises StreamError: the reason why there is nothing more to come.
         """
+        self._loop.add_reader(self._socket, self._visit)
+        self._visit()
         while not self._over.done():
             await asyncio.wait({self._over}, timeout=max(0.0, self._intake.left_s))
             if self._intake.left_s <= 0 and not self._over.done():
@@ -110,52 +158,61 @@ class _Connection(asyncio.BufferedProtocol):
     def leave(self) -> None:
         """Let go of the connection; nothing reaches the sink any more."""
         self._over.cancel()
-        if self._over.done() and not self._over.cancelled():
-            self._over.exception()
-        if self._resuming is not None:
-            self._resuming.cancel()
-        if self._transport is not None:
-            self._transport.abort()
+        if self._leave_rounds is not None:
+            self._leave_rounds()
+        if self._again is not None:
+            self._again.cancel()
+        self._loop.remove_reader(self._socket)
+        self._socket.close()
 
-    # What asyncio calls.
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._answer()
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        if self._over.done() or self._transport is None:
-            return
+    def _visit(self) -> None:
+        """Take in what has come."""
         try:
-            items = self._session.receive(bytes(self._buffer[:nbytes]), self._clock.utc())
-            self._intake.take(items, nbytes)
-            self._answer()
+            received = self._receive()
         except StreamError as err:
             self._finish(err)
-            return
-        # A buffer that is full has not taken all there is.
-        if self._intake.has_begun and nbytes < len(self._buffer):
-            self._transport.pause_reading()
-            self._resuming = self._loop.call_later(GATHER_S, self._transport.resume_reading)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if exc is None or isinstance(exc, OSError):
-            self._finish(StreamError(StreamReason.CLOSED_BY_PEER, "the server ended the connection"))
+        except OSError as err:
+            self._finish(StreamError(StreamReason.CLOSED_BY_PEER, type(err).__name__))
+        # Top of a callback: a defect that some data meets is raised where the source runs, and logged there.
+        except Exception as err:  # noqa: BLE001
+            self._finish(err)
         else:
-            self._finish(exc)
+            if self._intake.has_begun and self._leave_rounds is None:
+                self._loop.remove_reader(self._socket)
+                self._leave_rounds = self._rounds.join(self._visit)
+            if self._leave_rounds is not None and received >= _LOTS:
+                self._again = self._loop.call_later(_SOON_S, self._visit)
+
+    def _receive(self) -> int:
+        """Read until nothing is left, or for as long as the loop may be held up; how many bytes."""
+        if self._over.done():
+            return 0
+        received = 0
+        for _ in range(_MOST_READS):
+            self._answer()
+            try:
+                size = self._socket.recv_into(self._buffer)
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                break
+            if not size:
+                raise StreamError(StreamReason.CLOSED_BY_PEER, "the server ended the connection")
+            received += size
+            self._intake.take(self._session.receive(bytes(self._buffer[:size]), self._clock.utc()), size)
+            if size < len(self._buffer) and not isinstance(self._socket, ssl.SSLSocket):
+                break
+        self._answer()
+        return received
 
     def _answer(self) -> None:
-        assert self._transport is not None
-        if self._session.to_send:
-            self._transport.write(bytes(self._session.to_send))
-            self._session.to_send.clear()
-            if self._transport.get_write_buffer_size() > _MOST_UNSENT:
-                raise StreamError(StreamReason.BAD_DATA, "the server asks without reading the answers")
+        waiting = self._session.to_send
+        if not waiting:
+            return
+        with suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            del waiting[: self._socket.send(waiting)]
+        if len(waiting) > _MOST_UNSENT:
+            raise StreamError(StreamReason.BAD_DATA, "the server asks and does not read the answers")
 
     def _finish(self, err: Exception) -> None:
+        self._loop.remove_reader(self._socket)
         if not self._over.done():
             self._over.set_exception(err)

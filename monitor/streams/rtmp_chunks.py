@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from monitor.errors import StreamError, StreamReason
+from monitor.streams.flv_video import Piece
 
 SET_CHUNK_SIZE, ABORT, ACKNOWLEDGEMENT, USER_CONTROL, WINDOW_SIZE, PEER_BANDWIDTH = 1, 2, 3, 4, 5, 6
 SOUND, VIDEO, COMMAND_3, DATA, COMMAND, AGGREGATE = 8, 9, 17, 18, 20, 22
@@ -21,6 +22,9 @@ _LONG_TIME_SIZE = 4
 _MESSAGE_HEADS = (11, 7, 3, 0)
 """Bytes of the message header for each chunk format."""
 _CIRCLE = 1 << 32
+_PART_COST = 256
+"""Bytes of memory that a piece takes beside its own."""
+_SMALL = 1024
 
 Wants = Callable[[int, int], bool]
 """Whether a message of a kind whose body begins with a byte is to be collected; others cost no copying."""
@@ -28,12 +32,18 @@ Wants = Callable[[int, int], bool]
 
 @dataclass(slots=True)
 class Message:
-    """One RTMP message."""
+    """One RTMP message that was received."""
 
     kind: int
-    stream: int = 0
-    time_ms: int = 0
-    body: bytes | bytearray = field(default=b"", repr=False)
+    stream: int
+    time_ms: int
+    parts: list[Piece] = field(repr=False)
+    """Its body, in pieces, so that most of it is copied only once, to where it is kept."""
+
+    @property
+    def body(self) -> bytes:
+        """The whole body."""
+        return b"".join(self.parts)
 
 
 @dataclass(slots=True)
@@ -47,14 +57,16 @@ class _ChunkStream:
     is_long: bool = False
     missing: int = 0
     """Bytes of the message under way; 0 between messages."""
-    body: bytearray | None = None
+    parts: list[Piece] | None = None
     """What came of it; None if it is not collected."""
+    held: int = 0
+    """Bytes that ``parts`` take."""
 
 
 class ChunkReader:
     """A push parser: :meth:`feed` it with pieces of any size.
 
-    :param most_bytes: of one message that is collected, and twice that of all messages under way together.
+    :param most_bytes: of one message that is collected, and half of what all messages under way may take.
     :param wants: None: every message is collected.
     """
 
@@ -64,7 +76,8 @@ class ChunkReader:
         self._streams: dict[int, _ChunkStream] = {}
         self._chunk_size = DEFAULT_CHUNK_SIZE
         self._rest = b""
-        self._current: tuple[int, _ChunkStream] | None = None
+        self._number = 0
+        self._stream = _ChunkStream()
         self._chunk_left = 0
         self._held = 0
         self.has_sound = False
@@ -86,19 +99,17 @@ class ChunkReader:
                     self._rest = data[at:]
                     break
                 at = start
-                if not self._chunk_left:
-                    self._finish(messages)
-                continue
-            assert self._current is not None
-            number, stream = self._current
-            taken = min(self._chunk_left, end - at)
-            self._collect(stream, data[at : at + taken], taken)
-            self._chunk_left -= taken
-            at += taken
-            if not self._chunk_left and stream.missing:
-                at = self._take_run(number, stream, data, at)
+            stream = self._stream
+            if stream.missing:
+                taken = min(self._chunk_left, end - at)
+                if taken:
+                    self._collect(stream, data[at : at + taken])
+                    self._chunk_left -= taken
+                    at += taken
+                if not self._chunk_left and stream.missing and at < end:
+                    at = self._take_run(stream, data, at)
             if not stream.missing:
-                self._finish(messages)
+                self._finish(stream, messages)
         return messages
 
     def _header(self, data: bytes, at: int) -> int:
@@ -132,7 +143,7 @@ class ChunkReader:
             self._begin(stream, head, fields, time, is_long=is_long)
         elif head < 2 and int.from_bytes(fields[3:6], "big") != stream.size:
             raise StreamError(StreamReason.BAD_DATA, "a message begins within another")
-        self._current = number, stream
+        self._number, self._stream = number, stream
         self._chunk_left = min(self._chunk_size, stream.missing)
         return payload
 
@@ -152,79 +163,89 @@ class ChunkReader:
         else:
             stream.time_ms = (stream.time_ms + time) % _CIRCLE
         stream.missing = stream.size
-        stream.body = bytearray()
+        stream.parts, stream.held = [], 0
         if stream.kind == SOUND:
             self.has_sound = True
 
-    def _collect(self, stream: _ChunkStream, piece: bytes | bytearray, size: int) -> None:
-        """The next bytes of the stream's message; ``size`` of them."""
-        stream.missing -= size
-        if stream.body is None:
+    def _collect(self, stream: _ChunkStream, piece: bytes) -> None:
+        """The next bytes of the stream's message."""
+        stream.missing -= len(piece)
+        if stream.parts is None:
             return
-        if not stream.body:
+        if not stream.parts:
             if self._wants is not None and not self._wants(stream.kind, piece[0]):
-                stream.body = None
+                stream.parts = None
                 return
             if stream.size > self._most_bytes:
                 raise StreamError(StreamReason.TOO_LARGE, f"a message of {stream.size} bytes")
-        stream.body += piece
+        stream.parts.append(piece)
+        self._hold(stream, len(piece) + _PART_COST)
+
+    def _hold(self, stream: _ChunkStream, size: int) -> None:
+        stream.held += size
         self._held += size
         if self._held > 2 * self._most_bytes:
-            raise StreamError(StreamReason.TOO_LARGE, "too many messages under way")
+            raise StreamError(StreamReason.TOO_LARGE, "too much of messages that are under way")
 
-    def _take_run(self, number: int, stream: _ChunkStream, data: bytes, at: int) -> int:
-        """Take as many chunks of the same message as lie one behind the other; where they end.
-
-        All in one slice: with the chunk size of 128 that servers begin with, there are thousands a second.
-        """
-        if number >= 64 or stream.is_long:
+    def _take_run(self, stream: _ChunkStream, data: bytes, at: int) -> int:
+        """Take as many chunks of the same message as lie one behind the other; where they end."""
+        if self._number >= 64 or stream.is_long:
             return at
         stride = 1 + self._chunk_size
         span = stream.missing - -stream.missing // self._chunk_size
         if span > len(data) - at:
             span = (len(data) - at) // stride * stride
         headers = data[at : at + span : stride]
-        count = len(headers) - len(headers.lstrip(bytes([0xC0 | number])))
+        count = len(headers) - len(headers.lstrip(bytes([0xC0 | self._number])))
         span = min(span, count * stride)
         if not span:
             return at
-        if stream.body is None:
-            stream.missing -= span - count
-        else:
+        stream.missing -= span - count
+        if stream.parts is None:
+            return at + span
+        if self._chunk_size < _SMALL or stream.missing:
+            # With the size that servers begin with, there are thousands a second: all in one go. And what is waited
+            # for must not keep all that was read with it.
             pieces = bytearray(data[at : at + span])
             del pieces[::stride]
-            self._collect(stream, pieces, len(pieces))
+            stream.parts.append(pieces)
+            self._hold(stream, len(pieces) + _PART_COST)
+        else:
+            view = memoryview(data)[: at + span]
+            stream.parts += [view[start : start + stride - 1] for start in range(at + 1, at + span, stride)]
         return at + span
 
-    def _finish(self, messages: list[Message]) -> None:
+    def _finish(self, stream: _ChunkStream, messages: list[Message]) -> None:
         """The current message is whole."""
-        assert self._current is not None
-        stream = self._current[1]
-        body, stream.body = stream.body, None
-        if body is None:
+        parts = stream.parts
+        self._let_go(stream)
+        if parts is None:
             return
-        self._held -= len(body)
         if stream.kind == SET_CHUNK_SIZE:
-            size = int.from_bytes(body[:4], "big") & 0x7FFFFFFF
+            size = int.from_bytes(b"".join(parts)[:4], "big") & 0x7FFFFFFF
             if not size:
                 raise StreamError(StreamReason.BAD_DATA, "a chunk size of 0")
             self._chunk_size = size
         elif stream.kind == ABORT:
-            aborted = self._streams.get(int.from_bytes(body[:4], "big"))
+            aborted = self._streams.get(int.from_bytes(b"".join(parts)[:4], "big"))
             if aborted is not None:
-                self._held -= len(aborted.body or b"")
-                aborted.missing, aborted.body = 0, None
+                aborted.missing = 0
+                self._let_go(aborted)
         else:
-            messages.append(Message(stream.kind, stream.stream, stream.time_ms, body))
+            messages.append(Message(stream.kind, stream.stream, stream.time_ms, parts))
+
+    def _let_go(self, stream: _ChunkStream) -> None:
+        self._held -= stream.held
+        stream.parts, stream.held = None, 0
 
 
-def chunked(message: Message, chunk_size: int = CHUNK_SIZE) -> bytes:
-    """The message as chunks; each kind has its own chunk stream."""
-    number = 2 if message.kind <= PEER_BANDWIDTH else 3 if message.kind == COMMAND else message.kind
-    long_time = (message.time_ms & 0xFFFFFFFF).to_bytes(4, "big") if message.time_ms >= _LONG_TIME else b""
-    header = min(message.time_ms, _LONG_TIME).to_bytes(3, "big") + len(message.body).to_bytes(3, "big")
-    header += bytes([message.kind]) + message.stream.to_bytes(4, "little")
-    parts = [bytes([number]) + header + long_time + message.body[:chunk_size]]
-    for start in range(chunk_size, len(message.body), chunk_size):
-        parts.append(bytes([0xC0 | number]) + long_time + message.body[start : start + chunk_size])
+def chunked(kind: int, body: bytes, *, stream: int = 0, time_ms: int = 0, chunk_size: int = CHUNK_SIZE) -> bytes:
+    """A message as chunks; each kind has its own chunk stream."""
+    number = 2 if kind <= PEER_BANDWIDTH else 3 if kind == COMMAND else kind
+    long_time = (time_ms & 0xFFFFFFFF).to_bytes(4, "big") if time_ms >= _LONG_TIME else b""
+    header = min(time_ms, _LONG_TIME).to_bytes(3, "big") + len(body).to_bytes(3, "big")
+    header += bytes([kind]) + stream.to_bytes(4, "little")
+    parts = [bytes([number]) + header + long_time + body[:chunk_size]]
+    for start in range(chunk_size, len(body), chunk_size):
+        parts.append(bytes([0xC0 | number]) + long_time + body[start : start + chunk_size])
     return b"".join(parts)

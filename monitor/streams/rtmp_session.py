@@ -115,7 +115,7 @@ class RtmpSession:
         items: list[Item] = []
         for message in self._chunks.feed(data):
             if message.kind == wire.VIDEO:
-                if (item := self._video.read(message.body, message.time_ms, received_at)) is not None:
+                if (item := self._video.read(message.parts, message.time_ms, received_at)) is not None:
                     items.append(item)
             elif message.kind == wire.AGGREGATE:
                 self._take_apart(message, items, received_at)
@@ -160,17 +160,17 @@ class RtmpSession:
 
     def _take_apart(self, aggregate: wire.Message, items: list[Item], received_at: datetime) -> None:
         first: int | None = None
-        for kind, time_ms, body in tags_within(bytes(aggregate.body)):
+        for kind, time_ms, body in tags_within(aggregate.body):
             first = time_ms if first is None else first
             if kind != wire.VIDEO:
                 continue
             # The first of them is at the aggregate's time, whatever its own says.
             moment = (aggregate.time_ms + time_ms - first) % (1 << 32)
-            if (item := self._video.read(body, moment, received_at)) is not None:
+            if (item := self._video.read([body], moment, received_at)) is not None:
                 items.append(item)
 
     def _obey(self, message: wire.Message) -> None:
-        body = bytes(message.body)
+        body = message.body
         if message.kind == wire.WINDOW_SIZE:
             self._window = max(1, int.from_bytes(body[:4], "big"))
         elif message.kind == wire.PEER_BANDWIDTH:
@@ -215,8 +215,7 @@ class RtmpSession:
         self._send(wire.USER_CONTROL, _SET_BUFFER.to_bytes(2, "big") + number + _BUFFER_MS.to_bytes(4, "big"))
 
     def _send(self, kind: int, body: bytes, *, stream: int = 0) -> None:
-        message = wire.Message(kind=kind, stream=stream, body=body)
-        self.to_send += wire.chunked(message, wire.DEFAULT_CHUNK_SIZE)
+        self.to_send += wire.chunked(kind, body, stream=stream, chunk_size=wire.DEFAULT_CHUNK_SIZE)
 
 
 def _said(arguments: tuple[AmfValue, ...]) -> dict[str, str]:
