@@ -113,7 +113,7 @@ class StreamKeeper:
         self._feed.connecting()
         loop = asyncio.get_running_loop()
         reading = loop.create_task(_read(source, self._feed), name=f"read-{self._feed.stream.id}")
-        given_up: asyncio.Future[StreamError] = loop.create_future()
+        given_up: asyncio.Future[StreamError | None] = loop.create_future()
 
         def look() -> None:
             try:
@@ -124,7 +124,8 @@ class StreamKeeper:
 
         leave = self._reach.rounds.join(look)
         try:
-            await asyncio.wait({reading, given_up}, return_when=asyncio.FIRST_COMPLETED)
+            ends: tuple[asyncio.Future[StreamError | None], ...] = (reading, given_up)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             return reading.result() if reading.done() else given_up.result()
         finally:
             leave()

@@ -11,8 +11,6 @@ from monitor.streams.guard import AddressGuard
 from monitor.streams.http import GuardedHttp
 from monitor.streams.rounds import Rounds
 
-_BUFFER_BYTES = 1 << 18
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
@@ -24,7 +22,5 @@ class Reach:
     """Threads for short demuxing jobs (HLS segments)."""
     config: StreamsConfig
     clock: Clock
-    read_buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(_BUFFER_BYTES)), repr=False)
-    """Where connections receive: one buffer for all, since each is done with it before the next is read."""
     rounds: Rounds = field(default_factory=Rounds, repr=False)
     """When live connections are read."""

@@ -19,6 +19,7 @@ from monitor.streams.reach import Reach
 from monitor.streams.rtmp_session import RtmpSession, rtmp_target
 
 _MOST_UNSENT = 1 << 16
+_PIECE = 1 << 16
 _MOST_READS = 8
 # More than this at once may be all that the kernel had room for: it is looked again soon.
 _LOTS, _SOON_S = 1 << 16, 0.02
@@ -132,10 +133,10 @@ class _Reading:
 
     def __init__(self, connected: socket.socket, session: RtmpSession, intake: Intake, reach: Reach) -> None:
         self._socket = connected
+        self._is_secure = isinstance(connected, ssl.SSLSocket)
         self._session = session
         self._intake = intake
         self._rounds = reach.rounds
-        self._buffer = reach.read_buffer
         self._clock = reach.clock
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[None] = self._loop.create_future()
@@ -191,14 +192,15 @@ class _Reading:
         for _ in range(_MOST_READS):
             self._answer()
             try:
-                size = self._socket.recv_into(self._buffer)
+                data = self._socket.recv(_PIECE)
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 break
-            if not size:
+            if not data:
                 raise StreamError(StreamReason.CLOSED_BY_PEER, "the server ended the connection")
-            received += size
-            self._intake.take(self._session.receive(bytes(self._buffer[:size]), self._clock.utc()), size)
-            if size < len(self._buffer) and not isinstance(self._socket, ssl.SSLSocket):
+            received += len(data)
+            self._intake.take(self._session.receive(data, self._clock.utc()), len(data))
+            # A record of TLS ends before what has come does.
+            if len(data) < _PIECE and not self._is_secure:
                 break
         self._answer()
         return received

@@ -25,6 +25,7 @@ _CIRCLE = 1 << 32
 _PART_COST = 256
 """Bytes of memory that a piece takes beside its own."""
 _SMALL = 1024
+"""Chunks below this are so many that their headers are better taken out all at once."""
 
 Wants = Callable[[int, int], bool]
 """Whether a message of a kind whose body begins with a byte is to be collected; others cost no copying."""
@@ -98,7 +99,9 @@ class ChunkReader:
                 if not start:
                     self._rest = data[at:]
                     break
-                at = start
+                at = self._take_whole(self._stream, data, start, messages)
+                if at > start:
+                    continue
             stream = self._stream
             if stream.missing:
                 taken = min(self._chunk_left, end - at)
@@ -187,8 +190,33 @@ class ChunkReader:
         if self._held > 2 * self._most_bytes:
             raise StreamError(StreamReason.TOO_LARGE, "too much of messages that are under way")
 
+    def _take_whole(self, stream: _ChunkStream, data: bytes, at: int, messages: list[Message]) -> int:
+        """Take the whole message if its chunks lie one behind the other from ``at`` on; where it ends, else ``at``.
+
+        The usual case.
+        """
+        size = stream.size
+        stride = self._chunk_size + 1
+        end = at + size + (size - 1) // self._chunk_size
+        if not size or stream.missing < size or end > len(data) or stream.kind <= PEER_BANDWIDTH:
+            return at
+        if end - at > size:
+            headers = data[at + stride - 1 : end : stride]
+            if stream.is_long or self._number >= 64 or headers.strip(bytes([0xC0 | self._number])):
+                return at
+        if self._wants is None or self._wants(stream.kind, data[at]):
+            if size > self._most_bytes:
+                raise StreamError(StreamReason.TOO_LARGE, f"a message of {size} bytes")
+            parts = _unchunked(data, at, end, stride)
+            messages.append(Message(stream.kind, stream.stream, stream.time_ms, parts))
+        stream.missing = self._chunk_left = 0
+        return end
+
     def _take_run(self, stream: _ChunkStream, data: bytes, at: int) -> int:
-        """Take as many chunks of the same message as lie one behind the other; where they end."""
+        """Take as many chunks of the same message as lie one behind the other; where they end.
+
+        All in one go: with the chunk size that servers begin with, there are thousands a second.
+        """
         if self._number >= 64 or stream.is_long:
             return at
         stride = 1 + self._chunk_size
@@ -201,18 +229,11 @@ class ChunkReader:
         if not span:
             return at
         stream.missing -= span - count
-        if stream.parts is None:
-            return at + span
-        if self._chunk_size < _SMALL or stream.missing:
-            # With the size that servers begin with, there are thousands a second: all in one go. And what is waited
-            # for must not keep all that was read with it.
+        if stream.parts is not None:
             pieces = bytearray(data[at : at + span])
             del pieces[::stride]
             stream.parts.append(pieces)
             self._hold(stream, len(pieces) + _PART_COST)
-        else:
-            view = memoryview(data)[: at + span]
-            stream.parts += [view[start : start + stride - 1] for start in range(at + 1, at + span, stride)]
         return at + span
 
     def _finish(self, stream: _ChunkStream, messages: list[Message]) -> None:
@@ -237,6 +258,16 @@ class ChunkReader:
     def _let_go(self, stream: _ChunkStream) -> None:
         self._held -= stream.held
         stream.parts, stream.held = None, 0
+
+
+def _unchunked(data: bytes, at: int, end: int, stride: int) -> list[Piece]:
+    """The chunks between ``at`` and ``end`` without the header that each but the first has, copied or not."""
+    if stride < _SMALL:
+        joined = bytearray(data[at:end])
+        del joined[stride - 1 :: stride]
+        return [joined]
+    view = memoryview(data)[:end]
+    return [view[start : start + stride - 1] for start in range(at, end, stride)]
 
 
 def chunked(kind: int, body: bytes, *, stream: int = 0, time_ms: int = 0, chunk_size: int = CHUNK_SIZE) -> bytes:
