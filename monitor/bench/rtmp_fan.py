@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from monitor.demo.live_rtmp import media_chunks
 from monitor.demo.push_rooms import PushRoom
-from monitor.demo.rtmp_wire import DATA, VIDEO
+from monitor.streams.rtmp_chunks import DATA, VIDEO
 
 _MOST_WAITING_BYTES = 8_000_000
 """A viewer that does not read falls behind by this much at the most, and is left then."""

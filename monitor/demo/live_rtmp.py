@@ -10,12 +10,16 @@ from types import TracebackType
 from typing import Self
 
 from monitor.clock import Clock, SystemClock
-from monitor.demo import rtmp_wire as wire
 from monitor.demo.clip import Clip
 from monitor.demo.push_rooms import PushRoom, PushRooms
 from monitor.errors import MonitorError
+from monitor.streams import rtmp_chunks as wire
+from monitor.streams.amf import AmfValue, decode_command, encode_amf
 
 _PLAYED_STREAM = 1
+_HANDSHAKE_SIZE = 1536
+_MOST_BYTES = 65536
+"""Of one message of a viewer."""
 _WINDOW_BYTES = 5_000_000
 _BEGIN = 0
 
@@ -98,56 +102,62 @@ class LiveRtmp:
         with suppress(ConnectionError, asyncio.IncompleteReadError, MonitorError):
             try:
                 await _shake_hands(reader, writer)
-                room = await self._negotiate(wire.MessageReader(reader), writer)
+                room = await self._negotiate(reader, writer)
                 if room is not None:
                     await self._play(room, reader, writer)
             finally:
                 writer.close()
 
-    async def _negotiate(self, messages: wire.MessageReader, writer: asyncio.StreamWriter) -> PushRoom | None:
+    async def _negotiate(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> PushRoom | None:
         """Answer a viewer's commands until it plays; the room, or None when there is no such room on the air."""
-        while True:
-            message = await messages.read()
-            if message.kind != wire.COMMAND:
-                continue
-            name, transaction, arguments = wire.decode_command(message.body)
-            if name == "connect":
-                _accept_connection(writer, transaction)
-            elif name == "createStream":
-                _send(writer, wire.COMMAND, wire.encode_amf("_result", transaction, None, float(_PLAYED_STREAM)))
-            elif name == "play":
-                wanted = arguments[1] if len(arguments) > 1 else None
-                room = self._rooms.on_air(wanted.partition("?")[0]) if isinstance(wanted, str) else None
-                code = "NetStream.Play.Start" if room else "NetStream.Play.StreamNotFound"
-                status = {"level": "status" if room else "error", "code": code, "description": code}
-                begin = _BEGIN.to_bytes(2, "big") + _PLAYED_STREAM.to_bytes(4, "big")
-                _send(writer, wire.USER_CONTROL, begin)
-                _send(writer, wire.COMMAND, wire.encode_amf("onStatus", 0.0, None, status), stream=_PLAYED_STREAM)
-                await writer.drain()
-                return room
+        chunks = wire.ChunkReader(most_bytes=_MOST_BYTES)
+        while data := await reader.read(_MOST_BYTES):
+            for message in chunks.feed(data):
+                if message.kind != wire.COMMAND:
+                    continue
+                name, transaction, arguments = decode_command(message.body)
+                if name == "connect":
+                    _accept_connection(writer, transaction)
+                elif name == "createStream":
+                    _send(writer, wire.COMMAND, encode_amf("_result", transaction, None, float(_PLAYED_STREAM)))
+                elif name == "play":
+                    wanted = arguments[1] if len(arguments) > 1 else None
+                    return await self._let_play(wanted, writer)
+        return None
+
+    async def _let_play(self, wanted: AmfValue, writer: asyncio.StreamWriter) -> PushRoom | None:
+        """Tell a viewer whether it will see the room that it asked for."""
+        room = self._rooms.on_air(wanted.partition("?")[0]) if isinstance(wanted, str) else None
+        code = "NetStream.Play.Start" if room else "NetStream.Play.StreamNotFound"
+        status = {"level": "status" if room else "error", "code": code, "description": code}
+        begin = _BEGIN.to_bytes(2, "big") + _PLAYED_STREAM.to_bytes(4, "big")
+        _send(writer, wire.USER_CONTROL, begin)
+        _send(writer, wire.COMMAND, encode_amf("onStatus", 0.0, None, status), stream=_PLAYED_STREAM)
+        await writer.drain()
+        return room
 
 
 async def _shake_hands(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    hello = await reader.readexactly(1 + wire.HANDSHAKE_SIZE)
+    hello = await reader.readexactly(1 + _HANDSHAKE_SIZE)
     # A version of zero tells the viewer that there is no digest to check.
-    writer.write(hello[:1] + bytes(8) + os.urandom(wire.HANDSHAKE_SIZE - 8) + hello[1:])
+    writer.write(hello[:1] + bytes(8) + os.urandom(_HANDSHAKE_SIZE - 8) + hello[1:])
     await writer.drain()
-    await reader.readexactly(wire.HANDSHAKE_SIZE)
+    await reader.readexactly(_HANDSHAKE_SIZE)
 
 
 def _accept_connection(writer: asyncio.StreamWriter, transaction: float) -> None:
     code = "NetConnection.Connect.Success"
-    server: dict[str, wire.AmfValue] = {"fmsVer": "FMS/3,0,1,123", "capabilities": 31.0}
-    status: dict[str, wire.AmfValue] = {"level": "status", "code": code, "description": code, "objectEncoding": 0.0}
+    server: dict[str, AmfValue] = {"fmsVer": "FMS/3,0,1,123", "capabilities": 31.0}
+    status: dict[str, AmfValue] = {"level": "status", "code": code, "description": code, "objectEncoding": 0.0}
     _send(writer, wire.WINDOW_SIZE, _WINDOW_BYTES.to_bytes(4, "big"))
     _send(writer, wire.PEER_BANDWIDTH, _WINDOW_BYTES.to_bytes(4, "big") + b"\x02")
     _send(writer, wire.SET_CHUNK_SIZE, wire.CHUNK_SIZE.to_bytes(4, "big"))
-    _send(writer, wire.COMMAND, wire.encode_amf("_result", transaction, server, status))
+    _send(writer, wire.COMMAND, encode_amf("_result", transaction, server, status))
 
 
 def media_chunks(kind: int, body: bytes, time_ms: int) -> bytes:
     """A script or video message of the stream that is played, as it goes over the wire."""
-    return wire.chunked(wire.Message(kind=kind, stream=_PLAYED_STREAM, time_ms=time_ms, body=body))
+    return wire.chunked(kind, body, stream=_PLAYED_STREAM, time_ms=time_ms)
 
 
 async def play_alone(room: PushRoom, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -163,4 +173,4 @@ async def play_alone(room: PushRoom, reader: asyncio.StreamReader, writer: async
 
 
 def _send(writer: asyncio.StreamWriter, kind: int, body: bytes, *, stream: int = 0) -> None:
-    writer.write(wire.chunked(wire.Message(kind=kind, stream=stream, body=body)))
+    writer.write(wire.chunked(kind, body, stream=stream))

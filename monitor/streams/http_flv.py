@@ -1,100 +1,32 @@
-"""HTTP-FLV and other containers over HTTP: our own client reads, libav demuxes."""
+"""HTTP-FLV, read on the event loop; and whatever else an HTTP address may hold, which is left to libav."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from concurrent.futures import CancelledError, Future
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 import aiohttp
-import av
-from av.container import InputContainer
 
 from monitor.errors import StreamError, StreamReason
-from monitor.streams.config import StreamsConfig
+from monitor.streams.flv import SIGNATURE, FlvReader
+from monitor.streams.flv_video import TIME_BASE, Item
 from monitor.streams.http import MeteredBody, translated
-from monitor.streams.libav import FIRST_PROBE_S, LibavReading, av_options
-from monitor.streams.packet import PacketSink
+from monitor.streams.http_input import HttpInput
+from monitor.streams.intake import Intake
+from monitor.streams.libav import FIRST_PROBE_S, LibavReading
+from monitor.streams.packet import Packet, PacketSink
 from monitor.streams.reach import Reach
+from monitor.streams.rounds import ROUND_S
 
-_REPLAY_BYTES = 8_000_000
-
-
-class HttpInput:
-    """A body that our own HTTP client reads and libav demuxes: libav itself opens no connection.
-
-    libav asks for bytes in its thread; they are read on the loop, where aiohttp keeps them flowing no faster
-    than they are asked for.
-    """
-
-    live = True
-
-    def __init__(
-        self, content: MeteredBody, loop: asyncio.AbstractEventLoop, config: StreamsConfig, *, paced: bool
-    ) -> None:
-        self.paced = paced
-        self._content = content
-        self._loop = loop
-        self._config = config
-        self._deadline = 0.0
-        self._late = StreamReason.OPEN_TIMEOUT
-        self._head: bytearray | None = bytearray()
-        self._position = 0
-        self._waiting: Future[bytes] | None = None
-        self._aborted = False
-
-    def open(self, probe_s: float) -> InputContainer:
-        """Demux from the first byte; what an earlier look has read is read again from memory."""
-        self._position = 0
-        self._deadline = time.monotonic() + self._config.open_timeout_s
-        return av.open(self, mode="r", options=av_options(probe_s, "file"))
-
-    def expect_packet(self) -> None:
-        """The whole packet must be here within the read timeout, however it drips."""
-        self._head = None
-        self._late = StreamReason.READ_TIMEOUT
-        self._deadline = time.monotonic() + self._config.packet_timeout_s
-
-    def abort(self) -> None:
-        """Every read from now on fails at once."""
-        self._aborted = True
-        if self._waiting is not None:
-            self._waiting.cancel()
-
-    def read(self, size: int) -> bytes:
-        """At least one byte, at most ``size``; none at the end.
-
-        :raises StreamError: after the deadline, or when the connection broke.
-        """
-        if self._head is not None and self._position < len(self._head):
-            data = bytes(self._head[self._position : self._position + size])
-        else:
-            data = self._next(size)
-            if self._head is not None and len(self._head) < _REPLAY_BYTES:
-                self._head += data
-        self._position += len(data)
-        return data
-
-    def _next(self, size: int) -> bytes:
-        waiting = asyncio.run_coroutine_threadsafe(self._content.read(size), self._loop)
-        self._waiting = waiting
-        if self._aborted:
-            waiting.cancel()
-        try:
-            return waiting.result(timeout=max(0.0, self._deadline - time.monotonic()))
-        except TimeoutError as err:
-            waiting.cancel()
-            raise StreamError(self._late) from err
-        except CancelledError:
-            # The run was cancelled. An error would be printed by PyAV, which drops it while it closes.
-            return b""
-        except (aiohttp.ClientError, OSError) as err:
-            raise translated(err) from err
+_PIECE = 1 << 17
+# Time stamps that are further off than this jumped: the pace starts anew.
+_RESYNC_S = 10.0
 
 
 class HttpSource:
-    """A room as HTTP-FLV, or a recording in another container over HTTP."""
+    """A room as HTTP-FLV, or a recording in any container over HTTP."""
 
     cadence_s = 0.0
 
@@ -119,15 +51,105 @@ class HttpSource:
             # Without any of these nothing tells a recording from a room that is on the air again.
             if any(version) and version == self._finished:
                 return
-            config = self._reach.config
-            content = self._reach.http.metered(response.content)
-            source = HttpInput(content, asyncio.get_running_loop(), config, paced=self._paced)
-            reading = LibavReading(
-                source,
-                self._reach.clock,
-                FIRST_PROBE_S,
-                config.open_timeout_s,
-                keyframes_only=not config.ring_s,
-            )
-            await reading.run(sink)
+            await self._read(response, sink)
             self._finished = version
+
+    async def _read(self, response: aiohttp.ClientResponse, sink: PacketSink) -> None:
+        config = self._reach.config
+        intake = Intake(sink, self._reach.clock, config)
+        body = _Body(response, self._reach.http.metered(response.content))
+        head = b""
+        while len(head) < len(SIGNATURE) and (piece := await body.read(intake, has_sound=False)):
+            head += piece
+        if head.startswith(SIGNATURE):
+            await _FlvReading(body, intake, sink, self._reach, paced=self._paced).run(head)
+            return
+        source = HttpInput(head, body.content, asyncio.get_running_loop(), config, paced=self._paced)
+        reading = LibavReading(
+            source, self._reach.clock, FIRST_PROBE_S, config.open_timeout_s, keyframes_only=not config.ring_s
+        )
+        await reading.run(sink)
+
+
+class _Body:
+    """An answer's body, piece by piece."""
+
+    def __init__(self, response: aiohttp.ClientResponse, content: MeteredBody) -> None:
+        self._response = response
+        self.content = content
+
+    async def read(self, intake: Intake, *, has_sound: bool) -> bytes:
+        """The next piece; none at the end.
+
+        :raises StreamError: behind the intake's deadline, or when the connection broke.
+        """
+        try:
+            async with asyncio.timeout(max(0.0, intake.left_s)):
+                return await self.content.read(_PIECE)
+        except TimeoutError as err:
+            raise intake.late(has_sound=has_sound) from err
+        except (aiohttp.ClientError, OSError) as err:
+            raise translated(err) from err
+
+    async def gather(self, seconds: float) -> None:
+        """Leave what comes within ``seconds`` to the kernel, where it costs nothing."""
+        connection = self._response.connection
+        protocol = connection.protocol if connection else None
+        if protocol is not None:
+            protocol.pause_reading()
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            if protocol is not None:
+                protocol.resume_reading()
+
+
+class _FlvReading:
+    """One run over a body that is FLV."""
+
+    def __init__(self, body: _Body, intake: Intake, sink: PacketSink, reach: Reach, *, paced: bool) -> None:
+        self._body = body
+        self._intake = intake
+        self._sink = sink
+        self._clock = reach.clock
+        self._paced = paced
+        self._reader = FlvReader(keyframes_only=not reach.config.ring_s)
+        self._origin: float | None = None
+
+    async def run(self, piece: bytes) -> None:
+        """Read from ``piece``, the first one, to the end.
+
+        :raises StreamError: the reason; CLOSED_BY_PEER when a live room is over.
+        """
+        while piece:
+            items = self._reader.feed(piece, self._clock.utc())
+            if self._reader.duration_s:
+                await self._play(items, len(piece))
+            else:
+                self._intake.take(items, len(piece))
+                if self._intake.has_begun and len(piece) < _PIECE:
+                    await self._body.gather(ROUND_S)
+            piece = await self._body.read(self._intake, has_sound=self._reader.has_sound)
+        if not self._intake.has_begun:
+            reason = StreamReason.NO_VIDEO if self._reader.has_sound else StreamReason.BAD_DATA
+            raise StreamError(reason, "it ended before any video")
+        if not self._reader.duration_s:
+            raise StreamError(StreamReason.CLOSED_BY_PEER, "the server ended the connection")
+
+    async def _play(self, items: Sequence[Item], received_bytes: int) -> None:
+        """Pass a recording's video on when it is due, or when there is room for it."""
+        self._intake.take([], received_bytes)
+        for item in items:
+            if isinstance(item, Packet):
+                await self._hold(item)
+            self._intake.take([item], 0)
+
+    async def _hold(self, packet: Packet) -> None:
+        if not self._paced:
+            if packet.is_keyframe:
+                await self._sink.drained()
+            return
+        now, position = time.monotonic(), float(packet.dts * TIME_BASE)
+        if self._origin is None or abs(self._origin + position - now) > _RESYNC_S:
+            self._origin = now - position
+        await asyncio.sleep(max(0.0, self._origin + position - now))

@@ -22,7 +22,6 @@ from monitor.streams.stream import StreamState
 
 log = logging.getLogger(__name__)
 
-_TICK_S = 0.25
 _LEAVE_S = 1.5
 
 
@@ -112,16 +111,24 @@ class StreamKeeper:
         """One connection from its beginning to its end; None if the stream came to its end."""
         slot = await self._host.enter()
         self._feed.connecting()
-        reading = asyncio.create_task(_read(source, self._feed), name=f"read-{self._feed.stream.id}")
+        loop = asyncio.get_running_loop()
+        reading = loop.create_task(_read(source, self._feed), name=f"read-{self._feed.stream.id}")
+        given_up: asyncio.Future[StreamError | None] = loop.create_future()
+
+        def look() -> None:
+            try:
+                self._look_after(source, slot)
+            except StreamError as err:
+                if not given_up.done():
+                    given_up.set_result(err)
+
+        leave = self._reach.rounds.join(look)
         try:
-            while not reading.done():
-                await asyncio.wait({reading}, timeout=_TICK_S)
-                if not reading.done():
-                    self._look_after(source, slot)
-            return reading.result()
-        except StreamError as err:
-            return err
+            ends: tuple[asyncio.Future[StreamError | None], ...] = (reading, given_up)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            return reading.result() if reading.done() else given_up.result()
         finally:
+            leave()
             slot.release()
             if not reading.done():
                 reading.cancel()

@@ -9,6 +9,7 @@ from monitor.clock import Clock
 from monitor.streams.config import StreamsConfig
 from monitor.streams.guard import AddressGuard
 from monitor.streams.http import GuardedHttp
+from monitor.streams.rounds import Rounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,3 +22,5 @@ class Reach:
     """Threads for short demuxing jobs (HLS segments)."""
     config: StreamsConfig
     clock: Clock
+    rounds: Rounds = field(default_factory=Rounds, repr=False)
+    """When live connections are read."""

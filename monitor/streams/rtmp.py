@@ -1,64 +1,28 @@
-"""RTMP: the one protocol that libav itself connects for, to the address that the guard checked."""
+"""RTMP and RTMPS rooms, read on the event loop from the address that the guard checked."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import ssl
-from dataclasses import dataclass, field
-from urllib.parse import urlsplit, urlunsplit
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import cache
+from urllib.parse import urlsplit
 
-import av
-from av.container import InputContainer
-
-from monitor.streams.guard import Address
-from monitor.streams.libav import FIRST_PROBE_S, LibavReading, av_options
+from monitor.errors import StreamError, StreamReason
+from monitor.streams.guard import DEFAULT_PORTS, Address
+from monitor.streams.intake import Intake
 from monitor.streams.packet import PacketSink
 from monitor.streams.reach import Reach
+from monitor.streams.rtmp_session import RtmpSession, rtmp_target
 
-
-def pinned_rtmp(url: str, address: Address) -> tuple[str, str]:
-    """``url`` with its host replaced by the checked ``address``, and the tcUrl that names the host all the same.
-
-    FFmpeg takes the application from the first path element, or the first two if there are three or more.
-    """
-    parts = urlsplit(url)
-    elements = [element for element in parts.path.split("/") if element]
-    application = "/".join(elements[: 2 if len(elements) > 2 else 1])
-    port = f":{parts.port}" if parts.port else ""
-    host = f"[{address}]" if address.version == 6 else str(address)
-    named = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    credentials = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
-    return (
-        urlunsplit(parts._replace(netloc=f"{credentials}{host}{port}")),
-        f"{parts.scheme}://{named}{port}/{application}",
-    )
-
-
-@dataclass(slots=True, kw_only=True)
-class RtmpInput:
-    """An RTMP address whose host was checked."""
-
-    url: str = field(repr=False)
-    options: dict[str, str] = field(repr=False)
-    open_timeout_s: float
-    read_timeout_s: float
-    live: bool = True
-    paced: bool = False
-
-    def open(self, probe_s: float) -> InputContainer:
-        """Connect; PyAV's timeout counts for each packet, so it also ends a peer that drips."""
-        return av.open(
-            self.url,
-            mode="r",
-            timeout=(self.open_timeout_s, self.read_timeout_s),
-            options={**av_options(probe_s, "rtmp,rtmps,tcp,tls"), **self.options},
-        )
-
-    def expect_packet(self) -> None:
-        """libav's own read timeout covers it."""
-
-    def abort(self) -> None:
-        """Nothing may touch libav's connection from outside; the read timeout ends it."""
+_MOST_UNSENT = 1 << 16
+_PIECE = 1 << 16
+_MOST_READS = 8
+# More than this at once may be all that the kernel had room for: it is looked again soon.
+_LOTS, _SOON_S = 1 << 16, 0.02
 
 
 class RtmpSource:
@@ -77,24 +41,180 @@ class RtmpSource:
         """
         addresses = await self._reach.guard.check(self._url)
         config = self._reach.config
-        url, options = self._url, {"rtmp_live": "live"}
-        if urlsplit(url).scheme == "rtmps":
-            # TLS needs the name. The certificate is verified for it, so a name that has come to point at an
-            # internal address since the check reaches nothing that could answer for it.
-            paths = await asyncio.to_thread(ssl.get_default_verify_paths)
-            options |= {"tls_verify": "1", "ca_file": paths.cafile or paths.openssl_cafile}
+        session = RtmpSession(rtmp_target(self._url), keyframes_only=not config.ring_s)
+        intake = Intake(sink, self._reach.clock, config)
+        try:
+            async with asyncio.timeout(max(0.0, intake.left_s)):
+                connected = await self._dial(addresses)
+        except TimeoutError as err:
+            raise StreamError(StreamReason.OPEN_TIMEOUT) from err
+        reading = _Reading(connected, session, intake, self._reach)
+        try:
+            await reading.ended()
+        finally:
+            reading.leave()
+
+    async def _dial(self, addresses: Sequence[Address]) -> socket.socket:
+        """Connect to the first of ``addresses`` that answers. TLS is told the name, so nothing is resolved again.
+
+        :raises StreamError: REFUSED, also where the certificate is not the name's.
+        """
+        parts = urlsplit(self._url)
+        port = parts.port or DEFAULT_PORTS[parts.scheme]
+        problem: OSError | None = None
+        for address in addresses:
+            try:
+                connected = await _connected(address, port)
+            except OSError as err:
+                problem = err
+                continue
+            return await _secured(connected, parts.hostname or "") if parts.scheme == "rtmps" else connected
+        number = problem.errno if problem else None
+        raise StreamError(StreamReason.REFUSED, os.strerror(number) if number else "cannot connect") from problem
+
+
+async def _connected(address: Address, port: int) -> socket.socket:
+    made = socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
+    try:
+        made.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(made, (str(address), port))
+        # What is sent are single small answers.
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except BaseException:  # cancelled too; raised on
+        made.close()
+        raise
+    return made
+
+
+@cache
+def trusting_context() -> ssl.SSLContext:
+    """Verifies servers by the system's authorities. Reads them from disk at first: not on the loop."""
+    return ssl.create_default_context()
+
+
+async def _secured(plain: socket.socket, name: str) -> ssl.SSLSocket:
+    """TLS over a connection, once the server has proved to be ``name``.
+
+    :raises StreamError: REFUSED.
+    """
+    loop = asyncio.get_running_loop()
+    context = await asyncio.to_thread(trusting_context)
+    secured = context.wrap_socket(plain, server_hostname=name, do_handshake_on_connect=False)
+    try:
+        while True:
+            try:
+                secured.do_handshake()
+            except ssl.SSLWantReadError:
+                await _ready(secured, loop.add_reader, loop.remove_reader)
+            except ssl.SSLWantWriteError:
+                await _ready(secured, loop.add_writer, loop.remove_writer)
+            else:
+                return secured
+    except OSError as err:
+        secured.close()
+        raise StreamError(StreamReason.REFUSED, f"TLS failed: {type(err).__name__}") from err
+    except BaseException:  # cancelled too; raised on
+        secured.close()
+        raise
+
+
+async def _ready(waited: socket.socket, add: Callable[..., None], remove: Callable[[socket.socket], object]) -> None:
+    """Return once ``waited`` can be read from, or written to."""
+    ready = asyncio.Event()
+    add(waited, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        remove(waited)
+
+
+class _Reading:
+    """One connection. Until the video's format is known it is read as data comes, then in rounds."""
+
+    def __init__(self, connected: socket.socket, session: RtmpSession, intake: Intake, reach: Reach) -> None:
+        self._socket = connected
+        self._is_secure = isinstance(connected, ssl.SSLSocket)
+        self._session = session
+        self._intake = intake
+        self._rounds = reach.rounds
+        self._clock = reach.clock
+        self._loop = asyncio.get_running_loop()
+        self._over: asyncio.Future[None] = self._loop.create_future()
+        self._leave_rounds: Callable[[], None] | None = None
+        self._again: asyncio.TimerHandle | None = None
+
+    async def ended(self) -> None:
+        """Return never.
+
+        :raises StreamError: the reason why there is nothing more to come.
+        """
+        self._loop.add_reader(self._socket, self._visit)
+        self._visit()
+        while not self._over.done():
+            await asyncio.wait({self._over}, timeout=max(0.0, self._intake.left_s))
+            if self._intake.left_s <= 0 and not self._over.done():
+                raise self._intake.late(has_sound=self._session.has_sound)
+        self._over.result()
+
+    def leave(self) -> None:
+        """Let go of the connection; nothing reaches the sink any more."""
+        self._over.cancel()
+        if self._leave_rounds is not None:
+            self._leave_rounds()
+        if self._again is not None:
+            self._again.cancel()
+        self._loop.remove_reader(self._socket)
+        self._socket.close()
+
+    def _visit(self) -> None:
+        """Take in what has come."""
+        try:
+            received = self._receive()
+        except StreamError as err:
+            self._finish(err)
+        except OSError as err:
+            self._finish(StreamError(StreamReason.CLOSED_BY_PEER, type(err).__name__))
+        # Top of a callback: a defect that some data meets is raised where the source runs, and logged there.
+        except Exception as err:  # noqa: BLE001
+            self._finish(err)
         else:
-            url, options["rtmp_tcurl"] = pinned_rtmp(url, addresses[0])
-        reading = LibavReading(
-            RtmpInput(
-                url=url,
-                options=options,
-                open_timeout_s=config.open_timeout_s,
-                read_timeout_s=config.packet_timeout_s,
-            ),
-            self._reach.clock,
-            FIRST_PROBE_S,
-            config.open_timeout_s,
-            keyframes_only=not config.ring_s,
-        )
-        await reading.run(sink)
+            if self._intake.has_begun and self._leave_rounds is None:
+                self._loop.remove_reader(self._socket)
+                self._leave_rounds = self._rounds.join(self._visit)
+            if self._leave_rounds is not None and received >= _LOTS:
+                self._again = self._loop.call_later(_SOON_S, self._visit)
+
+    def _receive(self) -> int:
+        """Read until nothing is left, or for as long as the loop may be held up; how many bytes."""
+        if self._over.done():
+            return 0
+        received = 0
+        for _ in range(_MOST_READS):
+            self._answer()
+            try:
+                data = self._socket.recv(_PIECE)
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                break
+            if not data:
+                raise StreamError(StreamReason.CLOSED_BY_PEER, "the server ended the connection")
+            received += len(data)
+            self._intake.take(self._session.receive(data, self._clock.utc()), len(data))
+            # A record of TLS ends before what has come does.
+            if len(data) < _PIECE and not self._is_secure:
+                break
+        self._answer()
+        return received
+
+    def _answer(self) -> None:
+        waiting = self._session.to_send
+        if not waiting:
+            return
+        with suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            del waiting[: self._socket.send(waiting)]
+        if len(waiting) > _MOST_UNSENT:
+            raise StreamError(StreamReason.BAD_DATA, "the server asks and does not read the answers")
+
+    def _finish(self, err: Exception) -> None:
+        self._loop.remove_reader(self._socket)
+        if not self._over.done():
+            self._over.set_exception(err)

@@ -15,7 +15,6 @@ from support.waiting import wait_for
 from monitor.demo.clip import Clip
 from monitor.demo.live_flv import LiveFlv
 from monitor.demo.live_rtmp import LiveRtmp
-from monitor.demo.rtmp_wire import CHUNK_SIZE, Message, MessageReader, chunked, decode_command, encode_amf
 from monitor.errors import MonitorError
 
 Server = LiveFlv | LiveRtmp
@@ -123,29 +122,3 @@ async def test_a_viewer_that_sends_rubbish_disturbs_nobody(clip: Clip) -> None:
             await reader.readexactly(100_000)
         writer.close()
         assert await asyncio.to_thread(read, url, 0.5)
-
-
-@pytest.mark.parametrize("size", [0, 1, CHUNK_SIZE, CHUNK_SIZE + 1, 3 * CHUNK_SIZE])
-@pytest.mark.parametrize("time_ms", [0, 0xFFFFFE, 0xFFFFFF, 0x1_0000_0005])
-async def test_a_message_is_put_together_again_from_its_chunks(size: int, time_ms: int) -> None:
-    body = bytes(range(256)) * (size // 256 + 1)
-    sent = Message(kind=9, stream=1, time_ms=time_ms, body=body[:size])
-    announced = Message(kind=1, body=CHUNK_SIZE.to_bytes(4, "big"))
-    stream = asyncio.StreamReader()
-    stream.feed_data(chunked(announced) + chunked(sent) * 2)
-    stream.feed_eof()
-    messages = MessageReader(stream)
-    for _ in range(2):
-        received = await messages.read()
-        assert (received.kind, received.stream, received.body) == (9, 1, body[:size])
-
-
-def test_a_command_is_read_up_to_its_first_object() -> None:
-    body = encode_amf("play", 4.0, None, "room", True, {"a": 1.0}, "unseen")
-    assert decode_command(body) == ("play", 4.0, (None, "room", True))
-
-
-@pytest.mark.parametrize("body", [b"", b"\x00\x01", b"\x02\x00\x04play", b"\x02\x00\x01\xff\x00" + bytes(8)])
-def test_a_broken_command_is_an_error(body: bytes) -> None:
-    with pytest.raises(MonitorError, match="a viewer sent"):
-        decode_command(body)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import mmap
+import random
 import sys
 import time
 from collections import Counter
@@ -26,11 +27,14 @@ from support.peak_memory import peak_memory
 from monitor.clock import SystemClock
 from monitor.errors import FrameLost, StreamError, StreamReason
 from monitor.faces.decode import Decoder
+from monitor.streams.flv import SIGNATURE, FlvReader
+from monitor.streams.flv_video import Item
 from monitor.streams.http import Fetched
 from monitor.streams.libav import PacketReader, av_options, best_video, translate, video_format
 from monitor.streams.libav_limits import bounded_allocations
 from monitor.streams.packet import EncodedFrame, Packet, VideoFormat
 from monitor.streams.playlist import parse
+from monitor.streams.rtmp_session import RtmpSession, rtmp_target
 from monitor.streams.segment import demux_segment
 
 CLOCK = SystemClock()
@@ -46,7 +50,9 @@ def read_segment(data: bytes) -> None:
 
 
 def read_pushed(data: bytes) -> None:
-    """As the thread of an HTTP-FLV room does."""
+    """As an HTTP address is read: FLV by our own parser, in pieces; all else by libav, in a thread."""
+    if data.startswith(SIGNATURE):
+        return read_pieces(FlvReader(keyframes_only=len(data) % 3 == 0).feed, data)
     try:
         with av.open(io.BytesIO(data), mode="r", options=av_options(0.5, "file")) as container:
             stream = best_video(container)
@@ -60,6 +66,25 @@ def read_pushed(data: bytes) -> None:
     # The top of that thread takes everything, too: what must not happen is that the process ends.
     except Exception as err:
         raise translate(err, opening=True) from err
+
+
+def read_pieces(feed: Callable[[bytes, datetime], list[Item]], data: bytes) -> None:
+    """Fed in pieces whose sizes follow from the data."""
+    draw = random.Random(len(data))
+    at = 0
+    while at < len(data):
+        size = draw.choice((1, 7, 300, 5_000, 100_000))
+        for item in feed(data[at : at + size], CLOCK.utc()):
+            assert isinstance(item, Packet | VideoFormat)
+        at += size
+
+
+def read_chunks(data: bytes) -> None:
+    """As an RTMP room is read, behind the handshake that no server can spoil much."""
+    session = RtmpSession(rtmp_target("rtmp://fuzz.example/live/room"), keyframes_only=len(data) % 3 == 0)
+    session.receive(b"\x03" + bytes(2 * 1536), CLOCK.utc())
+    read_pieces(session.receive, data)
+    assert len(session.to_send) < 4 * len(data) + 100_000
 
 
 def decode_keyframe(data: bytes) -> None:
@@ -77,6 +102,7 @@ KINDS: dict[str, Callable[[bytes], None]] = {
     "mpegts": read_segment,
     "mp4": read_segment,
     "flv": read_pushed,
+    "rtmp": read_chunks,
     "keyframe": decode_keyframe,
 }
 

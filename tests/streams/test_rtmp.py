@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,6 @@ from support.video import clip_bytes, write_clip
 from support.watching import QUICK, make_stream, until, watching
 
 from monitor.errors import StreamReason
-from monitor.streams.rtmp import pinned_rtmp
 from monitor.streams.stream import StreamState
 
 needs_rtmp = pytest.mark.skipif(bool(missing_programs()), reason=missing_programs() or "all there")
@@ -189,26 +187,3 @@ async def test_an_http_flv_room_may_redirect(server: HttpServer) -> None:
 
     async with watching(make_stream(server.route("/start.flv", redirect))) as watch:
         await watch.state(StreamState.LIVE)
-
-
-@pytest.mark.parametrize(
-    ("url", "address", "pinned", "named"),
-    [
-        (
-            "rtmp://cdn.example.com/live/key?token=a/b",
-            "203.0.113.9",
-            "rtmp://203.0.113.9/live/key?token=a/b",
-            "rtmp://cdn.example.com/live",
-        ),
-        (
-            "rtmp://cdn.example.com:1936/app/instance/key",
-            "2001:db8::1",
-            "rtmp://[2001:db8::1]:1936/app/instance/key",
-            "rtmp://cdn.example.com:1936/app/instance",
-        ),
-    ],
-)
-def test_rtmp_connects_to_the_checked_address_and_still_names_the_host(
-    url: str, address: str, pinned: str, named: str
-) -> None:
-    assert pinned_rtmp(url, ip_address(address)) == (pinned, named)
