@@ -78,6 +78,8 @@ class AddressGuard:
         :raises AddressRefused: if there is none.
         :raises StreamError: UNRESOLVED.
         """
+        if (literal := _literal(host)) is not None:
+            return self.select(host, (literal,))
         try:
             async with asyncio.timeout(_RESOLVE_TIMEOUT_S):
                 found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -112,6 +114,14 @@ class AddressGuard:
         if not any(path.is_relative_to(folder.resolve()) for folder in self._folders):
             raise AddressRefused("a local file; to watch it, add its folder to network.allow_files")
         return path
+
+
+def _literal(host: str) -> Address | None:
+    """The address that ``host`` spells out in full; None for names and for spellings that only a resolver knows."""
+    try:
+        return ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
 
 
 class GuardedResolver(AbstractResolver):

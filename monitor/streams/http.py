@@ -48,6 +48,11 @@ class ByteRange:
         return f"bytes={self.start}-{self.start + self.length - 1}"
 
 
+def _is_numeric(host: str) -> bool:
+    """Whether aiohttp could take ``host`` for an address: whatever holds nothing but digits, dots and colons."""
+    return ":" in host or host.replace(".", "").isdigit()
+
+
 def status_error(status: int) -> StreamError | None:
     """What an HTTP status means for a stream; None if it is a success."""
     if status in (200, 206):
@@ -141,17 +146,20 @@ class GuardedHttp:
 
         :raises StreamError: the reason; OPEN_TIMEOUT if the head took longer than the open timeout.
         """
-        try:
-            async with asyncio.timeout(self._open_timeout_s):
-                response = await self._follow(url, headers or {})
-        except TimeoutError as err:
-            raise StreamError(StreamReason.OPEN_TIMEOUT, f"no answer in {self._open_timeout_s:g} s") from err
-        except (aiohttp.ClientError, OSError, ValueError) as err:
-            raise translated(err) from err
+        response = await self._answer(url, headers or {})
         try:
             yield response
         finally:
             response.close()
+
+    async def _answer(self, url: str, headers: dict[str, str]) -> aiohttp.ClientResponse:
+        try:
+            async with asyncio.timeout(self._open_timeout_s):
+                return await self._follow(url, headers)
+        except TimeoutError as err:
+            raise StreamError(StreamReason.OPEN_TIMEOUT, f"no answer in {self._open_timeout_s:g} s") from err
+        except (aiohttp.ClientError, OSError, ValueError) as err:
+            raise translated(err) from err
 
     async def _follow(self, url: str, headers: dict[str, str]) -> aiohttp.ClientResponse:
         if self._session is None:
@@ -159,11 +167,7 @@ class GuardedHttp:
         for _ in range(_MAX_REDIRECTS + 1):
             if self._budget is not None:
                 self._budget.open()
-            # aiohttp asks no resolver about a literal address, so each address is checked here as well.
-            await self._guard.check(url)
-            if URL(url).scheme not in ("http", "https"):
-                raise StreamError(StreamReason.UNSUPPORTED, "not an HTTP address", retryable=False)
-            response = await self._session.get(URL(url), headers=headers, allow_redirects=False)
+            response = await self._session.get(await self._admitted(url), headers=headers, allow_redirects=False)
             location = response.headers.get("Location")
             if response.status in (301, 302, 303, 307, 308) and location:
                 response.close()
@@ -174,6 +178,22 @@ class GuardedHttp:
                 raise refused
             return response
         raise StreamError(StreamReason.HTTP_ERROR, f"more than {_MAX_REDIRECTS} redirects")
+
+    async def _admitted(self, url: str) -> URL:
+        """``url`` as it will be connected to.
+
+        aiohttp has names resolved by the guard, once for each connection; anything that it takes for an address it
+        connects to without asking, so that is checked here.
+
+        :raises StreamError: AddressRefused or UNSUPPORTED.
+        """
+        target = URL(url)
+        host = target.raw_host
+        if target.scheme not in ("http", "https") or not host or _is_numeric(host):
+            await self._guard.check(str(target))
+            if target.scheme not in ("http", "https"):
+                raise StreamError(StreamReason.UNSUPPORTED, "not an HTTP address", retryable=False)
+        return target
 
     async def fetch(self, url: str, *, max_bytes: int, timeout_s: float, part: ByteRange | None = None) -> Fetched:
         """A whole body (or the part of it) of at most ``max_bytes``, within ``timeout_s`` in all.

@@ -13,7 +13,7 @@ from monitor.streams.budget import Budget
 from monitor.streams.config import StreamsConfig
 from monitor.streams.feed import StreamFeed
 from monitor.streams.gate import UNREACHABLE, HostGate, Slot
-from monitor.streams.lifecycle import Backoff, Health, health
+from monitor.streams.lifecycle import Backoff, Health, health, soonest_stall
 from monitor.streams.metrics import StreamMetrics
 from monitor.streams.packet import Source
 from monitor.streams.reach import Reach
@@ -22,7 +22,8 @@ from monitor.streams.stream import StreamState
 
 log = logging.getLogger(__name__)
 
-_TICK_S = 0.25
+# How often a connection is looked at: seldom while the next thing that could be found is farther off than that.
+_TICK_S, _LONG_TICK_S = 0.25, 1.0
 _LEAVE_S = 1.5
 
 
@@ -115,7 +116,7 @@ class StreamKeeper:
         reading = asyncio.create_task(_read(source, self._feed), name=f"read-{self._feed.stream.id}")
         try:
             while not reading.done():
-                await asyncio.wait({reading}, timeout=_TICK_S)
+                await asyncio.wait({reading}, timeout=self._tick_s(source))
                 if not reading.done():
                     self._look_after(source, slot)
             return reading.result()
@@ -126,6 +127,19 @@ class StreamKeeper:
             if not reading.done():
                 reading.cancel()
                 await asyncio.wait({reading}, timeout=_LEAVE_S)
+
+    def _tick_s(self, source: Source) -> float:
+        """Seconds until the connection is looked at again."""
+        arrivals = self._feed.arrivals
+        now = self._clock.monotonic()
+        if (
+            self._feed.state is not StreamState.LIVE
+            or arrivals.begun_at is None
+            or now - arrivals.begun_at < _LONG_TICK_S
+        ):
+            return _TICK_S
+        stalls_in_s = soonest_stall(arrivals, self._config, cadence_s=source.cadence_s) - now
+        return _LONG_TICK_S if stalls_in_s > _LONG_TICK_S else _TICK_S
 
     def _look_after(self, source: Source, slot: Slot) -> None:
         """:raises StreamError: when the connection is to be given up."""
