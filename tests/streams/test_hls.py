@@ -14,7 +14,8 @@ from support.watching import QUICK, make_stream, until, watching
 
 from monitor.errors import StreamError, StreamReason
 from monitor.streams.http import Fetched
-from monitor.streams.playlist import MediaPlaylist, Variant, choose_variant, frozen_after, parse, poll_after
+from monitor.streams.playlist import MediaPlaylist, Variant, choose_variant, frozen_after, poll_after
+from monitor.streams.playlist_text import parse
 from monitor.streams.stream import StreamState
 
 
