@@ -74,10 +74,23 @@ class _Place:
     playlist: MediaPlaylist
     looked_at: float
     """Monotonic seconds at which ``playlist`` was asked for."""
-    grew: bool = True
-    """It then held a segment that it had not held before."""
+    fresh: int = 0
+    """Segments that it then held and had not held before."""
+    grew_at: float | None = None
+    """Monotonic seconds of the look before, among those that found any."""
+    waited_s: float = math.inf
+    """From ``grew_at`` to ``looked_at``."""
     on_iframes: bool = False
     """``playlist`` is the one of keyframes alone."""
+
+    def saw(self, playlist: MediaPlaylist, asked_at: float) -> None:
+        """``playlist`` is what came of asking at ``asked_at``."""
+        newest = _end(self.playlist)[0]
+        self.fresh = sum(segment.number > newest for segment in playlist.segments)
+        if self.fresh:
+            self.waited_s = math.inf if self.grew_at is None else asked_at - self.grew_at
+            self.grew_at = asked_at
+        self.playlist, self.looked_at = playlist, asked_at
 
 
 class HlsSource:
@@ -136,7 +149,8 @@ class HlsSource:
         sparse = run.picky.is_sparse(target_s)
         # A keyframe for each so many segments, where the last may be a little short of the interval.
         self._apart_s = target_s * math.ceil(run.picky.interval_s / target_s - _SHORT) if sparse else 0.0
-        wait_s = next_look_after(place.playlist, grew=place.grew, rest_s=run.picky.rest_s() if sparse else 0.0)
+        rest_s = run.picky.rest_s() if sparse else 0.0
+        wait_s = next_look_after(place.playlist, fresh=place.fresh, waited_s=place.waited_s, rest_s=rest_s)
         return max(_LEAST_PAUSE_S, place.looked_at + wait_s - time.monotonic())
 
     async def _look_again(self, place: _Place, run: _Run) -> None:
@@ -145,10 +159,8 @@ class HlsSource:
         if iframes is None and place.on_iframes:
             # What was played as keyframes lies behind; numbers of the two playlists do not compare.
             self._seen = None
-        before = _end(place.playlist)
-        place.looked_at = time.monotonic()
-        place.playlist = await self._media(iframes or place.url)
-        place.grew = _end(place.playlist) != before
+        asked_at = time.monotonic()
+        place.saw(await self._media(iframes or place.url), asked_at)
         place.on_iframes = iframes is not None
 
     async def _recover(self, error: StreamError, place: _Place, run: _Run) -> _Place:
@@ -227,7 +239,8 @@ class HlsSource:
     async def _refill(self, place: _Place, run: _Run) -> None:
         """Fetch the newest segments whole, and go on behind them."""
         if place.on_iframes:
-            place.playlist, place.on_iframes = await self._media(place.url), False
+            place.saw(await self._media(place.url), time.monotonic())
+            place.on_iframes = False
         packets: list[Packet] = []
         received = 0
         video: VideoFormat | None = None

@@ -11,6 +11,8 @@ _POLL_MIN_S, _POLL_MAX_S = 0.25, 1.0
 _FROZEN_MIN_S, _FROZEN_TARGETS = 5.0, 3.0
 # So much sooner than the next segment is due: looks creep up to the moment at which it appears, and never behind it.
 _CREEP = 0.99
+# A room whose segments come in less than this part of their duration is catching up, or its clock is wrong.
+_FAST = 0.75
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,19 +81,22 @@ def poll_after(target_s: float) -> float:
     return min(_POLL_MAX_S, max(_POLL_MIN_S, target_s / 2))
 
 
-def next_look_after(playlist: MediaPlaylist, *, grew: bool, rest_s: float = 0.0) -> float:
+def next_look_after(playlist: MediaPlaylist, *, fresh: int, waited_s: float, rest_s: float = 0.0) -> float:
     """Seconds from one look at a live playlist to the next.
 
-    A playlist that has just grown grows again when its newest segment has been shown once more; one that has not
-    is looked at again soon (RFC 8216, 6.3.4).
+    One that has grown does so again when its newest segment has been shown once more, or sooner if it has grown
+    faster than its clock says. One that has not is looked at again soon (RFC 8216, 6.3.4).
 
-    :param grew: the last look found a new segment.
+    :param fresh: segments that the last look found; 0 also for the first look.
+    :param waited_s: from the look that found some before to the last one.
     :param rest_s: seconds of stream behind the newest segment of which nothing is needed. Those segments may go by
         unread, but not unseen: the window must still hold them all at the next look.
     """
-    if not grew or not playlist.segments:
+    if not fresh or not playlist.segments:
         return poll_after(playlist.target_s)
     step_s = min(playlist.segments[-1].seconds, playlist.target_s)
+    if waited_s / fresh < _FAST * step_s:
+        step_s = waited_s / fresh
     steps = 1 + math.ceil(rest_s / step_s) if rest_s > 0 < step_s else 1
     return max(_POLL_MIN_S, step_s * max(1, min(steps, len(playlist.segments) - 1)) * _CREEP)
 

@@ -45,8 +45,8 @@ class SegmentReader:
         self._init: tuple[str, ByteRange | None, bytes] | None = None
         self._keys: OrderedDict[str, bytes] = OrderedDict()
         self._step = _FIRST_STEP
-        self._ranges = True
-        """Whether the server sends parts of a segment."""
+        self._ranges: bool | None = None
+        """Whether the server sends parts of a segment; None until it was asked for one."""
 
     async def whole(self, segment: Segment) -> Demuxed:
         """All of ``segment``.
@@ -64,7 +64,7 @@ class SegmentReader:
         :raises StreamError: the reason; NO_KEYFRAME.
         """
         vain = 0
-        if self._ranges:
+        if self._ranges is not False:
             try:
                 found = await self._head(segment)
                 if isinstance(found, Demuxed):
@@ -72,7 +72,7 @@ class SegmentReader:
                 vain = found
             except StreamError as err:
                 # A server that knows no parts may answer a request for one with any error.
-                if err.reason is not StreamReason.HTTP_ERROR:
+                if self._ranges or err.reason is not StreamReason.HTTP_ERROR:
                     raise
         whole = await self.whole(segment)
         self._ranges = False
@@ -98,6 +98,7 @@ class SegmentReader:
             else:
                 if not fetched.partial:
                     return len(body) + len(fetched.body)
+                self._ranges = True
                 body += fetched.body
                 whole = len(fetched.body) < step or len(body) >= most
             try:
