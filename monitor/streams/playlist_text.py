@@ -22,6 +22,8 @@ _SILENT_CODECS = ("mp4a", "ac-3", "ec-3", "opus")
 # RFC 8216, 4.2: NAME=value, where only a quoted value holds commas.
 _ATTRIBUTE = re.compile(r"""([A-Za-z0-9-]+)=("[^"]*"|[^",]*)(?:,|$)""")
 
+_PLAIN = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~%/-]*(?:\?[A-Za-z0-9_.~%=&+-]*)?")
+
 
 def parse(fetched: Fetched) -> MediaPlaylist | list[Variant]:
     """A media playlist, or the variants of a master playlist that carry video.
@@ -48,6 +50,7 @@ class _Media:
 
     def __init__(self, base: str) -> None:
         self._base = base
+        self._folder = urljoin(base, "x")[:-1]
         self._segments: list[Segment] = []
         self._number = 0
         self._target_s: float | None = None
@@ -121,7 +124,7 @@ class _Media:
     def _on_address(self, line: str) -> None:
         if self._seconds is None:
             return
-        url = urljoin(self._base, line)
+        url = self._folder + line if _is_plain(line) else urljoin(self._base, line)
         part = _part(self._part, url, self._follows) if self._part else None
         # A gap is a segment that the server says it lost.
         if not self._gap:
@@ -153,6 +156,11 @@ class _Media:
         if not key["URI"] or len(iv) != 16:
             raise ValueError("key")
         return SegmentKey(url=urljoin(self._base, key["URI"]), iv=iv)
+
+
+def _is_plain(line: str) -> bool:
+    """Whether ``line`` lies in the playlist's folder or below, so that it can be resolved by putting it behind."""
+    return _PLAIN.fullmatch(line) is not None and "./" not in line and "/." not in line
 
 
 def _variants(lines: list[str], base: str) -> list[Variant]:
