@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 import av
@@ -23,15 +22,57 @@ from monitor.errors import FrameLossReason, FrameLost
 from monitor.faces.images import MOST_PIXELS
 from monitor.streams.packet import EncodedFrame
 
+# Pixel formats of eight bits whose first plane is the luma.
+_LUMA_FIRST = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p")
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
 class Picture:
-    """One decoded picture."""
+    """One decoded picture. It is converted to colours only when those are asked for: one that shows what the last
+    one did is never looked at."""
 
-    pts: int
-    """Presentation time in ticks of its stream."""
-    pixels: NDArray[np.uint8] = field(repr=False)
-    """Shape (H, W, 3), BGR."""
+    __slots__ = ("_pixels", "_reformatter", "_shown", "pts")
+
+    def __init__(self, shown: VideoFrame, reformatter: VideoReformatter) -> None:
+        self.pts = shown.pts or 0
+        """Presentation time in ticks of its stream."""
+        self._shown = shown
+        self._reformatter = reformatter
+        self._pixels: NDArray[np.uint8] | None = None
+
+    @property
+    def luma(self) -> NDArray[np.uint8]:
+        """Shape (H, W): how bright each pixel is, in the range that the stream uses.
+
+        :raises FrameLost: ``UNDECODABLE``, if libav cannot convert it.
+        """
+        shown = self._shown
+        if shown.format.name not in _LUMA_FIRST:
+            return self._converted("gray")
+        plane = shown.planes[0]
+        rows: NDArray[np.uint8] = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+        return rows[: shown.height, : shown.width]
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """Shape (H, W, 3), BGR.
+
+        :raises FrameLost: ``UNDECODABLE``, if libav cannot convert it.
+        """
+        if self._pixels is None:
+            self._pixels = self._converted("bgr24")
+        return self._pixels
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self._shown.width, self._shown.height
+
+    def _converted(self, form: str) -> NDArray[np.uint8]:
+        try:
+            pixels = self._reformatter.reformat(self._shown, format=form).to_ndarray()
+        except (av.error.FFmpegError, ValueError, MemoryError) as error:
+            raise FrameLost(FrameLossReason.UNDECODABLE, f"{self._shown.format.name}: {error}") from error
+        return np.ascontiguousarray(pixels, dtype=np.uint8)
 
 
 class Timed(Protocol):
@@ -63,14 +104,10 @@ class Decoder:
         try:
             for shown in nearest(_decoded(frame), frame.instants, reach):
                 given += shown is not None
-                yield None if shown is None else self._picture(shown)
+                yield None if shown is None else Picture(shown, self._reformatter)
         except (av.error.FFmpegError, ValueError, MemoryError) as error:
             if not given:
                 raise FrameLost(FrameLossReason.UNDECODABLE, f"{frame.format.codec}: {error}") from error
-
-    def _picture(self, shown: VideoFrame) -> Picture:
-        pixels = self._reformatter.reformat(shown, format="bgr24").to_ndarray()
-        return Picture(pts=shown.pts or 0, pixels=np.ascontiguousarray(pixels, dtype=np.uint8))
 
 
 def nearest(shown: Iterable[_Shown], instants: Sequence[int], reach: int | None = None) -> Iterator[_Shown | None]:

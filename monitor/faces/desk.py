@@ -60,9 +60,9 @@ class Desk:
 
     def _changed(self, picture: Picture, last_luma: bytes | None) -> PictureFaces:
         """The faces of ``picture``; one that shows what the last one did is not searched."""
-        luma = luma_hash(picture.pixels)
+        luma = luma_hash(picture.luma)
         if last_luma is not None and is_same(luma, last_luma):
-            height, width = picture.pixels.shape[:2]
+            width, height = picture.size
             return PictureFaces(pts=picture.pts, width=width, height=height, faces=(), luma=luma, unchanged=True)
         return replace(self._faces(picture.pts, picture.pixels), luma=luma)
 

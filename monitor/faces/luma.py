@@ -14,14 +14,14 @@ _SIZE = struct.Struct("!HH")
 _SAME = 1
 
 
-def luma_hash(pixels: NDArray[np.uint8]) -> bytes:
+def luma_hash(luma: NDArray[np.uint8]) -> bytes:
     """Width and height, then the mean luma of 16 x 16 cells: 260 bytes.
 
-    :param pixels: shape (H, W, 3), BGR.
+    :param luma: shape (H, W).
     """
-    height, width = pixels.shape[:2]
-    cells = cv2.resize(pixels, (CELLS, CELLS), interpolation=cv2.INTER_AREA)
-    return _SIZE.pack(width & 0xFFFF, height & 0xFFFF) + cv2.cvtColor(cells, cv2.COLOR_BGR2GRAY).tobytes()
+    height, width = luma.shape
+    cells = cv2.resize(luma, (CELLS, CELLS), interpolation=cv2.INTER_AREA)
+    return _SIZE.pack(width & 0xFFFF, height & 0xFFFF) + cells.tobytes()
 
 
 def is_same(one: bytes, other: bytes) -> bool:

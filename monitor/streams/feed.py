@@ -30,6 +30,8 @@ _JUMP_BACK_S = 1.0
 _JUMP_FORWARD_S = 10.0
 # So long without a keyframe, the newest picture is decoded from the start of its GOP.
 _WITHOUT_KEYFRAME_S, _WITHOUT_KEYFRAME_INTERVALS = 10.0, 5.0
+# A segment that lasts so little longer than the interval counts as no longer: 2.002 s at 29.97 pictures a second.
+_ABOUT = 1.05
 
 
 @dataclass(slots=True)
@@ -215,7 +217,7 @@ class StreamFeed:
     def is_sparse(self, segment_s: float) -> bool:
         """Whether one keyframe for each ``segment_s`` seconds is more than is needed now."""
         whole = self._refill_wanted or self._clock.monotonic() < self._whole_until
-        return not whole and self._sampler.interval_s > segment_s
+        return not whole and self._sampler.interval_s * _ABOUT >= segment_s
 
     def rest_s(self) -> float:
         """Seconds of stream from here on of which nothing is needed; 0 if the next keyframe is."""
@@ -340,12 +342,13 @@ class StreamFeed:
     def _on_keyframe(self, packet: Packet) -> None:
         now = self._clock.monotonic()
         stream_time = packet.pts * self._tick_s
-        if self._last_keyframe_time is not None and not self._gap.skipped_s:
+        if self._last_keyframe_time is not None:
             gop_s = stream_time - self._last_keyframe_time
             if gop_s <= 0:
                 self._arrivals.stuck_at = now
                 return
-            self._arrivals.longest_gop_s = max(self._arrivals.longest_gop_s, gop_s)
+            if not self._gap.skipped_s:
+                self._arrivals.longest_gop_s = max(self._arrivals.longest_gop_s, gop_s)
         self._last_keyframe_time = self._last_entry_time = stream_time
         self._shown(now)
         frame = self.ring.keyframe()

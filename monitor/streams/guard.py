@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -25,6 +26,7 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 # Site-local, local NAT64, IPv4-compatible and IPv4-translated: where such an address leads is the host's affair.
 _NEVER_PUBLIC = tuple(map(IPv6Network, ("fec0::/10", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96")))
 _RESOLVE_TIMEOUT_S = 5.0
+_MOST_LITERALS = 1024
 
 
 def effective(address: Address) -> Address:
@@ -51,6 +53,7 @@ class AddressGuard:
     def __init__(self, config: NetworkConfig) -> None:
         self._allowed = tuple(ip_network(item) for item in config.allow)
         self._folders = config.allow_files
+        self._spelt_out = lru_cache(_MOST_LITERALS)(self._literal)
 
     def permits(self, address: Address) -> bool:
         """Whether ``address`` is public, or listed in ``network.allow``."""
@@ -78,6 +81,8 @@ class AddressGuard:
         :raises AddressRefused: if there is none.
         :raises StreamError: UNRESOLVED.
         """
+        if (literal := self._spelt_out(host)) is not None:
+            return literal
         try:
             async with asyncio.timeout(_RESOLVE_TIMEOUT_S):
                 found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -85,6 +90,17 @@ class AddressGuard:
             raise StreamError(StreamReason.UNRESOLVED, f"no address for {host}") from err
         # A scoped address (fe80::1%eth0) keeps its scope out of the comparison.
         return self.select(host, [ip_address(str(entry[4][0]).partition("%")[0]) for entry in found])
+
+    def _literal(self, host: str) -> tuple[Address, ...] | None:
+        """The address that ``host`` spells out in full; None for names and for spellings that only a resolver knows.
+
+        :raises AddressRefused: if it may not be reached.
+        """
+        try:
+            address = ip_address(host.partition("%")[0])
+        except ValueError:
+            return None
+        return self.select(host, (address,))
 
     async def check(self, url: str) -> tuple[Address, ...]:
         """The addresses that ``url`` may be read from.

@@ -6,7 +6,7 @@ only the first keyframe of those that are due. When a candidate shows up, the se
 
 from __future__ import annotations
 
-import asyncio
+import math
 import time
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -15,18 +15,18 @@ from urllib.parse import urlsplit
 from monitor.clock import Clock
 from monitor.errors import StreamError, StreamReason
 from monitor.streams.config import StreamsConfig
-from monitor.streams.http import Fetched, GuardedHttp
+from monitor.streams.http import GuardedHttp
 from monitor.streams.packet import Packet, PacketSink, PickySink, VideoFormat
 from monitor.streams.playback import Pace, Playback
 from monitor.streams.playlist import (
     MediaPlaylist,
     Segment,
-    Variant,
     choose_variant,
     frozen_after,
-    parse,
+    next_look_after,
     poll_after,
 )
+from monitor.streams.playlist_reader import PlaylistReader
 from monitor.streams.recovery import Remedy, Trouble, remedy
 from monitor.streams.segment import same_format
 from monitor.streams.segment_reader import SegmentReader
@@ -37,6 +37,8 @@ _MOST_PENDING = 3
 _MOST_REFILL = 4
 # A keyframe that is due so little later than a segment's beginning is taken there.
 _EARLY_S = 0.05
+_SHORT = 0.05
+_LEAST_PAUSE_S = 0.05
 
 
 def pending(playlist: MediaPlaylist, seen: int | None, *, sparse: bool = False) -> tuple[Segment, ...]:
@@ -70,8 +72,25 @@ class _Place:
     """The media playlist's address."""
     iframes_url: str | None = field(repr=False)
     playlist: MediaPlaylist
+    looked_at: float
+    """Monotonic seconds at which ``playlist`` was asked for."""
+    fresh: int = 0
+    """Segments that it then held and had not held before."""
+    grew_at: float | None = None
+    """Monotonic seconds of the look before, among those that found any."""
+    waited_s: float = math.inf
+    """From ``grew_at`` to ``looked_at``."""
     on_iframes: bool = False
     """``playlist`` is the one of keyframes alone."""
+
+    def saw(self, playlist: MediaPlaylist, asked_at: float) -> None:
+        """``playlist`` is what came of asking at ``asked_at``."""
+        newest = _end(self.playlist)[0]
+        self.fresh = sum(segment.number > newest for segment in playlist.segments)
+        if self.fresh:
+            self.waited_s = math.inf if self.grew_at is None else asked_at - self.grew_at
+            self.grew_at = asked_at
+        self.playlist, self.looked_at = playlist, asked_at
 
 
 class HlsSource:
@@ -88,10 +107,9 @@ class HlsSource:
         paced: bool = True,
     ) -> None:
         self._url = url
-        self._http = http
-        self._demuxers = demuxers
         self._config = config
         self._paced = paced
+        self._playlists = PlaylistReader(http, demuxers, config)
         self._reader = SegmentReader(http, demuxers, config, clock)
         self._target_s = 0.0
         self._apart_s = 0.0
@@ -102,7 +120,7 @@ class HlsSource:
     @property
     def cadence_s(self) -> float:
         """A whole segment arrives at once, and where pictures are wanted seldom, so does a keyframe."""
-        return self._target_s + self._apart_s
+        return max(self._target_s, self._apart_s)
 
     async def run(self, sink: PacketSink) -> None:
         """Follow the playlist; returns at its end, and at once if that end was reached before.
@@ -126,11 +144,14 @@ class HlsSource:
                 place = await self._recover(err, place, run)
 
     def _next_look_s(self, place: _Place, run: _Run) -> float:
-        """While nothing is due there is no hurry; but a window of three segments must not pass unseen."""
+        """Seconds until the playlist is looked at again."""
         target_s = place.playlist.target_s
         sparse = run.picky.is_sparse(target_s)
-        self._apart_s = run.picky.interval_s if sparse else 0.0
-        return max(poll_after(target_s), min(target_s, run.picky.rest_s() if sparse else 0.0))
+        # A keyframe for each so many segments, where the last may be a little short of the interval.
+        self._apart_s = target_s * math.ceil(run.picky.interval_s / target_s - _SHORT) if sparse else 0.0
+        rest_s = run.picky.rest_s() if sparse else 0.0
+        wait_s = next_look_after(place.playlist, fresh=place.fresh, waited_s=place.waited_s, rest_s=rest_s)
+        return max(_LEAST_PAUSE_S, place.looked_at + wait_s - time.monotonic())
 
     async def _look_again(self, place: _Place, run: _Run) -> None:
         """Read the playlist anew: that of the keyframes alone where there is one and it is enough."""
@@ -138,7 +159,8 @@ class HlsSource:
         if iframes is None and place.on_iframes:
             # What was played as keyframes lies behind; numbers of the two playlists do not compare.
             self._seen = None
-        place.playlist = await self._media(iframes or place.url)
+        asked_at = time.monotonic()
+        place.saw(await self._media(iframes or place.url), asked_at)
         place.on_iframes = iframes is not None
 
     async def _recover(self, error: StreamError, place: _Place, run: _Run) -> _Place:
@@ -171,30 +193,21 @@ class HlsSource:
         await run.picky.pause(poll_after(target_s))
         return place
 
-    async def _parsed(self, fetched: Fetched) -> MediaPlaylist | list[Variant]:
-        """In a thread: a playlist of hours takes a tenth of a second."""
-        return await asyncio.get_running_loop().run_in_executor(self._demuxers, parse, fetched)
-
     async def _resolve(self) -> _Place:
         """What the configured address leads to now."""
-        fetched = await self._fetch_playlist(self._url)
-        parsed = await self._parsed(fetched)
-        if isinstance(parsed, MediaPlaylist):
-            self._target_s = parsed.target_s
-            return _Place(url=self._url, iframes_url=None, playlist=parsed)
-        chosen = choose_variant(parsed, self._config.rendition_lines)
-        return _Place(url=chosen.url, iframes_url=chosen.iframes_url, playlist=await self._media(chosen.url))
+        looked_at = time.monotonic()
+        found = await self._playlists.read(self._url)
+        if isinstance(found, MediaPlaylist):
+            self._target_s = found.target_s
+            return _Place(url=self._url, iframes_url=None, playlist=found, looked_at=looked_at)
+        chosen = choose_variant(found, self._config.rendition_lines)
+        playlist = await self._media(chosen.url)
+        return _Place(url=chosen.url, iframes_url=chosen.iframes_url, playlist=playlist, looked_at=looked_at)
 
     async def _media(self, url: str) -> MediaPlaylist:
-        parsed = await self._parsed(await self._fetch_playlist(url))
-        if not isinstance(parsed, MediaPlaylist):
-            raise StreamError(StreamReason.BAD_PLAYLIST, "a master playlist inside a master playlist")
-        self._target_s = parsed.target_s
-        return parsed
-
-    async def _fetch_playlist(self, url: str) -> Fetched:
-        config = self._config
-        return await self._http.fetch(url, max_bytes=config.playlist_bytes, timeout_s=config.open_timeout_s)
+        playlist = await self._playlists.media(url)
+        self._target_s = playlist.target_s
+        return playlist
 
     async def _play_pending(self, place: _Place, run: _Run) -> None:
         if run.picky.wants_refill():
@@ -212,7 +225,7 @@ class HlsSource:
         """Play ``segment``, its first keyframe, or nothing of it, as the sink needs."""
         run.playing = segment.number
         sparse = not place.playlist.ended and run.picky.is_sparse(segment.seconds)
-        if sparse and run.picky.rest_s() > _EARLY_S and not segment.discontinuity:
+        if sparse and run.playback.begun and run.picky.rest_s() > _EARLY_S and not segment.discontinuity:
             run.picky.skip(segment.seconds)
         else:
             keyframe_only = sparse and not place.on_iframes
@@ -226,7 +239,8 @@ class HlsSource:
     async def _refill(self, place: _Place, run: _Run) -> None:
         """Fetch the newest segments whole, and go on behind them."""
         if place.on_iframes:
-            place.playlist, place.on_iframes = await self._media(place.url), False
+            place.saw(await self._media(place.url), time.monotonic())
+            place.on_iframes = False
         packets: list[Packet] = []
         received = 0
         video: VideoFormat | None = None

@@ -19,7 +19,8 @@ from monitor.streams.budget import Budget
 from monitor.streams.guard import AddressGuard, GuardedResolver
 
 _MAX_REDIRECTS = 5
-_CHUNK = 1 << 16
+# A keyframe comes in one or two pieces; with smaller buffers the socket is stopped and started in between.
+_CHUNK = 1 << 18
 # Compressed answers would need a second bound on what they unpack to; video gains nothing from them.
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": "likeness-monitor"}
 
@@ -46,6 +47,11 @@ class ByteRange:
     def header(self) -> str:
         """The value of the Range header."""
         return f"bytes={self.start}-{self.start + self.length - 1}"
+
+
+def _is_numeric(host: str) -> bool:
+    """Whether aiohttp could take ``host`` for an address: whatever holds nothing but digits, dots and colons."""
+    return ":" in host or host.replace(".", "").isdigit()
 
 
 def status_error(status: int) -> StreamError | None:
@@ -113,6 +119,7 @@ class GuardedHttp:
             connector=connector,
             headers=_HEADERS,
             cookie_jar=aiohttp.DummyCookieJar(),
+            read_bufsize=_CHUNK,
             # The deadlines are our own: each request runs under one total.
             timeout=aiohttp.ClientTimeout(total=None),
         )
@@ -141,17 +148,20 @@ class GuardedHttp:
 
         :raises StreamError: the reason; OPEN_TIMEOUT if the head took longer than the open timeout.
         """
-        try:
-            async with asyncio.timeout(self._open_timeout_s):
-                response = await self._follow(url, headers or {})
-        except TimeoutError as err:
-            raise StreamError(StreamReason.OPEN_TIMEOUT, f"no answer in {self._open_timeout_s:g} s") from err
-        except (aiohttp.ClientError, OSError, ValueError) as err:
-            raise translated(err) from err
+        response = await self._answer(url, headers or {})
         try:
             yield response
         finally:
             response.close()
+
+    async def _answer(self, url: str, headers: dict[str, str]) -> aiohttp.ClientResponse:
+        try:
+            async with asyncio.timeout(self._open_timeout_s):
+                return await self._follow(url, headers)
+        except TimeoutError as err:
+            raise StreamError(StreamReason.OPEN_TIMEOUT, f"no answer in {self._open_timeout_s:g} s") from err
+        except (aiohttp.ClientError, OSError, ValueError) as err:
+            raise translated(err) from err
 
     async def _follow(self, url: str, headers: dict[str, str]) -> aiohttp.ClientResponse:
         if self._session is None:
@@ -159,11 +169,7 @@ class GuardedHttp:
         for _ in range(_MAX_REDIRECTS + 1):
             if self._budget is not None:
                 self._budget.open()
-            # aiohttp asks no resolver about a literal address, so each address is checked here as well.
-            await self._guard.check(url)
-            if URL(url).scheme not in ("http", "https"):
-                raise StreamError(StreamReason.UNSUPPORTED, "not an HTTP address", retryable=False)
-            response = await self._session.get(URL(url), headers=headers, allow_redirects=False)
+            response = await self._session.get(await self._admitted(url), headers=headers, allow_redirects=False)
             location = response.headers.get("Location")
             if response.status in (301, 302, 303, 307, 308) and location:
                 response.close()
@@ -175,6 +181,22 @@ class GuardedHttp:
             return response
         raise StreamError(StreamReason.HTTP_ERROR, f"more than {_MAX_REDIRECTS} redirects")
 
+    async def _admitted(self, url: str) -> URL:
+        """``url`` as it will be connected to.
+
+        aiohttp has names resolved by the guard, once for each connection; anything that it takes for an address it
+        connects to without asking, so that is checked here.
+
+        :raises StreamError: AddressRefused or UNSUPPORTED.
+        """
+        target = URL(url)
+        host = target.raw_host
+        if target.scheme not in ("http", "https") or not host or _is_numeric(host):
+            await self._guard.check(str(target))
+            if target.scheme not in ("http", "https"):
+                raise StreamError(StreamReason.UNSUPPORTED, "not an HTTP address", retryable=False)
+        return target
+
     async def fetch(self, url: str, *, max_bytes: int, timeout_s: float, part: ByteRange | None = None) -> Fetched:
         """A whole body (or the part of it) of at most ``max_bytes``, within ``timeout_s`` in all.
 
@@ -185,24 +207,36 @@ class GuardedHttp:
             raise StreamError(StreamReason.TOO_LARGE, f"more than {max_bytes} bytes")
         reason = StreamReason.OPEN_TIMEOUT
         try:
-            async with asyncio.timeout(timeout_s), self.open(url, headers) as response:
-                reason = StreamReason.READ_TIMEOUT
-                skip = part.start if part and response.status == 200 else 0
-                wanted = skip + part.length if part else max_bytes
-                if skip > max_bytes:
-                    raise StreamError(StreamReason.TOO_LARGE, "the server sends whole files only, and this one is long")
-                body = bytearray()
-                content = self.metered(response.content)
-                while chunk := await content.read(_CHUNK):
-                    body += chunk
-                    if len(body) > wanted:
-                        break
-                final, partial = str(response.url), response.status == 206
+            async with asyncio.timeout(timeout_s):
+                # One deadline is enough where the other would not come sooner.
+                asked = self._follow if timeout_s <= self._open_timeout_s else self._answer
+                response = await asked(url, headers)
+                try:
+                    reason = StreamReason.READ_TIMEOUT
+                    body, skip = await self._body(response, part, max_bytes)
+                finally:
+                    response.close()
         except TimeoutError as err:
             raise StreamError(reason, f"not complete after {timeout_s:g} s") from err
-        except (aiohttp.ClientError, OSError) as err:
+        except (aiohttp.ClientError, OSError, ValueError) as err:
             raise translated(err) from err
         if part is None and len(body) > max_bytes:
             raise StreamError(StreamReason.TOO_LARGE, f"more than {max_bytes} bytes")
         found = bytes(body[skip : skip + part.length] if part else body)
-        return Fetched(url=final, body=found, partial=partial)
+        return Fetched(url=str(response.url), body=found, partial=response.status == 206)
+
+    async def _body(
+        self, response: aiohttp.ClientResponse, part: ByteRange | None, max_bytes: int
+    ) -> tuple[bytearray, int]:
+        """What ``response`` holds, no more than one piece beyond what is wanted, and where in it ``part`` begins."""
+        skip = part.start if part and response.status == 200 else 0
+        wanted = skip + part.length if part else max_bytes
+        if skip > max_bytes:
+            raise StreamError(StreamReason.TOO_LARGE, "the server sends whole files only, and this one is long")
+        body = bytearray()
+        content = self.metered(response.content)
+        while chunk := await content.read(_CHUNK):
+            body += chunk
+            if len(body) > wanted:
+                break
+        return body, skip

@@ -32,6 +32,11 @@ class Playback:
         self._pace = pace
         self._format: VideoFormat | None = None
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything was passed on."""
+        return self._format is not None
+
     def fits(self, video: VideoFormat) -> bool:
         """Whether packets of this format belong to the epoch that is being played."""
         return same_format(self._format, video)

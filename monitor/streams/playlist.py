@@ -1,19 +1,18 @@
-"""What an HLS playlist says (RFC 8216), as far as watching a room needs it."""
+"""What an HLS playlist says (RFC 8216), as far as watching a room needs it, and when it is looked at again."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
-import m3u8  # type: ignore[import-untyped]
-
-from monitor.errors import StreamError, StreamReason
-from monitor.streams.http import ByteRange, Fetched
+from monitor.streams.http import ByteRange
 
 _POLL_MIN_S, _POLL_MAX_S = 0.25, 1.0
 _FROZEN_MIN_S, _FROZEN_TARGETS = 5.0, 3.0
-_MAX_SEGMENTS = 20_000
-_MAX_TARGET_S = 30.0
-"""A playlist that claims longer segments could hide a dead room for as long as it likes."""
+# So much sooner than the next segment is due: looks creep up to the moment at which it appears, and never behind it.
+_CREEP = 0.99
+# A room whose segments come in less than this part of their duration is catching up, or its clock is wrong.
+_FAST = 0.75
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,105 +81,26 @@ def poll_after(target_s: float) -> float:
     return min(_POLL_MAX_S, max(_POLL_MIN_S, target_s / 2))
 
 
+def next_look_after(playlist: MediaPlaylist, *, fresh: int, waited_s: float, rest_s: float = 0.0) -> float:
+    """Seconds from one look at a live playlist to the next.
+
+    One that has grown does so again when its newest segment has been shown once more, or sooner if it has grown
+    faster than its clock says. One that has not is looked at again soon (RFC 8216, 6.3.4).
+
+    :param fresh: segments that the last look found; 0 also for the first look.
+    :param waited_s: from the look that found some before to the last one.
+    :param rest_s: seconds of stream behind the newest segment of which nothing is needed. Those segments may go by
+        unread, but not unseen: the window must still hold them all at the next look.
+    """
+    if not fresh or not playlist.segments:
+        return poll_after(playlist.target_s)
+    step_s = min(playlist.segments[-1].seconds, playlist.target_s)
+    if waited_s / fresh < _FAST * step_s:
+        step_s = waited_s / fresh
+    steps = 1 + math.ceil(rest_s / step_s) if rest_s > 0 < step_s else 1
+    return max(_POLL_MIN_S, step_s * max(1, min(steps, len(playlist.segments) - 1)) * _CREEP)
+
+
 def frozen_after(target_s: float) -> float:
     """Seconds after which a live playlist that gains no segment counts as frozen."""
     return max(_FROZEN_MIN_S, _FROZEN_TARGETS * target_s)
-
-
-def parse(fetched: Fetched) -> MediaPlaylist | list[Variant]:
-    """A media playlist, or the variants of a master playlist that carry video.
-
-    :raises StreamError: BAD_PLAYLIST, NO_VIDEO; UNSUPPORTED for segments encrypted otherwise than with AES-128.
-    """
-    text = fetched.body.decode("utf-8", errors="replace").lstrip("\ufeff")
-    if not text.startswith("#EXTM3U"):
-        raise StreamError(StreamReason.BAD_PLAYLIST, "the playlist does not begin with #EXTM3U")
-    # Counted before anything is parsed: parsing is what an endless playlist makes expensive.
-    if text.count("#EXTINF") + text.count("#EXT-X-PART") > _MAX_SEGMENTS:
-        raise StreamError(StreamReason.TOO_LARGE, f"more than {_MAX_SEGMENTS} segments in the playlist")
-    try:
-        playlist = m3u8.loads(text, uri=fetched.url)
-        return _variants(playlist) if playlist.is_variant else _media(playlist)
-    # The parser has no error of its own: a broken attribute surfaces as whatever Python call met it.
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as err:
-        raise StreamError(StreamReason.BAD_PLAYLIST, f"the playlist is malformed ({type(err).__name__})") from err
-
-
-def _variants(playlist: m3u8.M3U8) -> list[Variant]:
-    found = []
-    iframes = {
-        entry.iframe_stream_info.resolution: entry.absolute_uri
-        for entry in playlist.iframe_playlists
-        if entry.iframe_stream_info.resolution
-    }
-    for entry in playlist.playlists:
-        info = entry.stream_info
-        codecs = (info.codecs or "").split(",")
-        if info.codecs and all(codec.strip().startswith(("mp4a", "ac-3", "ec-3", "opus")) for codec in codecs):
-            continue
-        width, height = info.resolution or (0, 0)
-        found.append(
-            Variant(
-                url=entry.absolute_uri,
-                width=width,
-                height=height,
-                bandwidth=info.bandwidth or 0,
-                # Pictures of another size would be another timeline, and what is followed there begins anew.
-                iframes_url=iframes.get(info.resolution) if info.resolution else None,
-            )
-        )
-    if not found:
-        raise StreamError(StreamReason.NO_VIDEO, "no rendition of the master playlist carries video")
-    return found
-
-
-def _media(playlist: m3u8.M3U8) -> MediaPlaylist:
-    segments: list[Segment] = []
-    follows: dict[str, int] = {}
-    first = playlist.media_sequence or 0
-    for number, entry in enumerate(playlist.segments, first):
-        # Low-latency parts that are not a whole segment yet, and segments that the server says it lost.
-        if not entry.uri or entry.gap_tag:
-            continue
-        init = entry.init_section
-        segments.append(
-            Segment(
-                number=number,
-                url=entry.absolute_uri,
-                part=_part(entry.byterange, entry.absolute_uri, follows),
-                seconds=max(0.0, float(entry.duration or 0)),
-                discontinuity=bool(entry.discontinuity),
-                init_url=init.absolute_uri if init else None,
-                init_part=_part(init.byterange, "", {}) if init else None,
-                key=_key(entry.key, number),
-            )
-        )
-    longest = max((segment.seconds for segment in segments), default=2.0)
-    return MediaPlaylist(
-        target_s=min(_MAX_TARGET_S, float(playlist.target_duration or longest)),
-        ended=bool(playlist.is_endlist),
-        segments=tuple(segments),
-    )
-
-
-def _key(key: m3u8.Key | None, number: int) -> SegmentKey | None:
-    if key is None or key.method in (None, "", "NONE"):
-        return None
-    if key.method != "AES-128" or (key.keyformat or "identity") != "identity":
-        raise StreamError(StreamReason.UNSUPPORTED, f"segments encrypted with {key.method}", retryable=False)
-    iv = bytes.fromhex(key.iv[2:].zfill(32)) if key.iv else number.to_bytes(16)
-    if not key.uri or len(iv) != 16:
-        raise ValueError("key")
-    return SegmentKey(url=key.absolute_uri, iv=iv)
-
-
-def _part(text: str | None, url: str, follows: dict[str, int]) -> ByteRange | None:
-    """``length[@start]``; without a start it follows the last part of the same resource."""
-    if not text:
-        return None
-    length, _, start = str(text).strip('"').partition("@")
-    part = ByteRange(start=int(start) if start else follows.get(url, 0), length=int(length))
-    if part.start < 0 or part.length <= 0:
-        raise ValueError("byte range")
-    follows[url] = part.start + part.length
-    return part

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -15,13 +15,19 @@ from monitor.streams.http import ByteRange, Fetched, GuardedHttp
 from monitor.streams.packet import Packet, VideoFormat
 from monitor.streams.playlist import Segment, SegmentKey
 from monitor.streams.segment import demux_segment
+from monitor.streams.ts_keyframe import first_keyframe
 
 _KEY_BYTES = 16
 _MOST_KEYS = 4
 _FIRST_STEP = 65_536
 _LEAST_STEP = 16_384
-# What stands around a keyframe: tables, packet headers (4 of 188 bytes in MPEG-TS), sound, the next packet's head.
-_MARGIN, _MARGIN_BYTES = 1.2, 6_000
+# Keyframes differ in size, those of one room not by much: so many of the last ones say how much to ask for.
+_SIZES = 8
+_MARGIN = 1.02
+# What stands around a keyframe where nobody counted: tables, packet headers, sound, the next packet's head.
+_AROUND, _AROUND_BYTES = 1.05, 4_000
+# Of more than this the first keyframe is looked for in a thread.
+_MOST_ON_LOOP = 2_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +41,8 @@ class Demuxed:
 
 
 class SegmentReader:
-    """Reads the segments of one room; remembers keys, the initialisation section and how large keyframes are."""
+    """Reads the segments of one room; remembers keys, the initialisation section, how large keyframes are, and the
+    parameter sets that libav has read already."""
 
     def __init__(self, http: GuardedHttp, demuxers: Executor, config: StreamsConfig, clock: Clock) -> None:
         self._http = http
@@ -44,9 +51,11 @@ class SegmentReader:
         self._clock = clock
         self._init: tuple[str, ByteRange | None, bytes] | None = None
         self._keys: OrderedDict[str, bytes] = OrderedDict()
-        self._step = _FIRST_STEP
-        self._ranges = True
-        """Whether the server sends parts of a segment."""
+        self._needed: deque[int] = deque(maxlen=_SIZES)
+        self._known: tuple[tuple[bytes, ...], VideoFormat] | None = None
+        """Parameter sets in the video, and what libav makes of them."""
+        self._ranges: bool | None = None
+        """Whether the server sends parts of a segment; None until it was asked for one."""
 
     async def whole(self, segment: Segment) -> Demuxed:
         """All of ``segment``.
@@ -64,7 +73,7 @@ class SegmentReader:
         :raises StreamError: the reason; NO_KEYFRAME.
         """
         vain = 0
-        if self._ranges:
+        if self._ranges is not False:
             try:
                 found = await self._head(segment)
                 if isinstance(found, Demuxed):
@@ -72,7 +81,7 @@ class SegmentReader:
                 vain = found
             except StreamError as err:
                 # A server that knows no parts may answer a request for one with any error.
-                if err.reason is not StreamReason.HTTP_ERROR:
+                if self._ranges or err.reason is not StreamReason.HTTP_ERROR:
                     raise
         whole = await self.whole(segment)
         self._ranges = False
@@ -87,7 +96,7 @@ class SegmentReader:
             await self._secret(segment.key)
         body, whole = b"", False
         while True:
-            step = min(max(self._step, len(body)), most - len(body))
+            step = min(self._step(len(body)), most - len(body))
             try:
                 fetched = await self._fetch(segment.url, ByteRange(start=start + len(body), length=step))
             except StreamError as err:
@@ -98,8 +107,11 @@ class SegmentReader:
             else:
                 if not fetched.partial:
                     return len(body) + len(fetched.body)
+                self._ranges = True
                 body += fetched.body
                 whole = len(fetched.body) < step or len(body) >= most
+            if found := self._known_keyframe(segment, body):
+                return found
             try:
                 video, packets = await self._demux(segment, init, body, whole=whole)
                 packets = _first_keyframe(packets, whole=whole)
@@ -107,8 +119,36 @@ class SegmentReader:
                 if whole:
                     raise
                 continue
-            self._step = max(_LEAST_STEP, int(len(packets[0].data) * _MARGIN) + _MARGIN_BYTES)
+            self._learn(segment, body, video, packets[0])
             return Demuxed(video=video, packets=packets, received=len(body))
+
+    def _step(self, held: int) -> int:
+        """How many bytes to ask for, given how many of the segment are here."""
+        if not self._needed:
+            return max(_FIRST_STEP, held)
+        return max(_LEAST_STEP, int(max(self._needed) * _MARGIN) - held, held // 4)
+
+    def _known_keyframe(self, segment: Segment, body: bytes) -> Demuxed | None:
+        """The first keyframe of ``body`` if libav need not be asked: it would say the same as the last time."""
+        if self._known is None or segment.key or segment.init_url or len(body) > _MOST_ON_LOOP:
+            return None
+        parameters, video = self._known
+        found = first_keyframe(body)
+        if found is None or found.parameters != parameters:
+            return None
+        self._needed.append(found.needed)
+        packet = Packet(data=found.data, pts=found.pts, dts=found.dts, is_keyframe=True, received_at=self._clock.utc())
+        return Demuxed(video=video, packets=(packet,), received=len(body))
+
+    def _learn(self, segment: Segment, body: bytes, video: VideoFormat, keyframe: Packet) -> None:
+        """Remember what libav made of ``body``; our own reading counts only while it is the same."""
+        self._known = None
+        found = None if segment.key or segment.init_url or len(body) > _MOST_ON_LOOP else first_keyframe(body)
+        if found and (found.data, found.pts, found.dts) == (keyframe.data, keyframe.pts, keyframe.dts):
+            self._known = found.parameters, video
+            self._needed.append(found.needed)
+        else:
+            self._needed.append(min(len(body), int(len(keyframe.data) * _AROUND) + _AROUND_BYTES))
 
     async def _demux(
         self, segment: Segment, init: bytes, body: bytes, *, whole: bool

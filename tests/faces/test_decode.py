@@ -57,6 +57,22 @@ def test_a_single_keyframe_is_meant_whatever_its_time(make_clip: Callable[..., E
     assert picture.pixels.dtype == np.uint8
 
 
+@pytest.mark.parametrize("codec", ["libx264", "mjpeg"])
+@pytest.mark.parametrize("size", [(72, 128), (90, 150)])
+def test_the_luma_is_that_of_the_pixels(
+    make_clip: Callable[..., EncodedFrame], codec: str, size: tuple[int, int]
+) -> None:
+    shown = np.zeros((*size, 3), np.uint8)
+    shown[:, : size[1] // 2] = 200
+    (picture,) = Decoder().pictures(make_clip([shown], codec=codec))
+    assert picture is not None
+    assert picture.size == size[::-1]
+    assert picture.luma.shape == size
+    # A stream's luma may be limited to 16 to 235.
+    assert picture.luma[:, : size[1] // 2 - 8].mean() == pytest.approx(192, abs=10)
+    assert picture.luma[:, size[1] // 2 + 8 :].mean() == pytest.approx(8, abs=10)
+
+
 def test_pictures_are_bgr(make_clip: Callable[..., EncodedFrame]) -> None:
     blue = np.zeros((72, 128, 3), np.uint8)
     blue[..., 0] = 255

@@ -47,9 +47,16 @@ def encoded_again(picture: Picture, quality: int) -> Picture:
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
 
 
+def hash_of(picture: Picture) -> bytes:
+    """Of the luma as a stream carries it, 16 to 235."""
+    height, width = picture.shape[:2]
+    even = picture[: height // 2 * 2, : width // 2 * 2]
+    return luma_hash(np.asarray(cv2.cvtColor(even, cv2.COLOR_BGR2YUV_I420)[: even.shape[0]], np.uint8))
+
+
 @pytest.mark.parametrize("quality", [95, 80, 60])
 def test_another_encoding_of_a_picture_has_the_same_hash(room: Picture, quality: int) -> None:
-    assert is_same(luma_hash(room), luma_hash(encoded_again(room, quality)))
+    assert is_same(hash_of(room), hash_of(encoded_again(room, quality)))
 
 
 def test_a_face_that_moves_by_a_hundredth_of_the_width_or_is_another_changes_the_hash(
@@ -59,10 +66,10 @@ def test_a_face_that_moves_by_a_hundredth_of_the_width_or_is_another_changes_the
     moved[:, 6:] = room[:, :-6]
     other = room_picture(portraits["astronaut"])
     smaller = np.ascontiguousarray(room[::2, ::2])
-    before = luma_hash(room)
-    assert not is_same(before, luma_hash(moved))
-    assert not is_same(before, luma_hash(other))
-    assert not is_same(before, luma_hash(smaller))
+    before = hash_of(room)
+    assert not is_same(before, hash_of(moved))
+    assert not is_same(before, hash_of(other))
+    assert not is_same(before, hash_of(smaller))
     assert not is_same(before, b"")
     assert len(before) == 260
 

@@ -33,7 +33,7 @@ from monitor.streams.http import Fetched
 from monitor.streams.libav import PacketReader, av_options, best_video, translate, video_format
 from monitor.streams.libav_limits import bounded_allocations
 from monitor.streams.packet import EncodedFrame, Packet, VideoFormat
-from monitor.streams.playlist import parse
+from monitor.streams.playlist_text import parse
 from monitor.streams.rtmp_session import RtmpSession, rtmp_target
 from monitor.streams.segment import demux_segment
 

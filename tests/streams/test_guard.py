@@ -110,20 +110,52 @@ async def test_a_name_without_an_address_is_unresolved() -> None:
     assert failed.value.retryable
 
 
-async def test_a_name_that_changes_its_answer_after_the_check_is_not_connected_to(
+async def test_a_name_that_changes_its_answer_is_connected_to_only_where_it_was_checked(
     server: HttpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server.serve("/secret", b"secret")
+    server.serve("/secret", b"secret", headers={"Connection": "close"})
     port = int(server.base.rpartition(":")[2])
-    answers = iter(["93.184.215.14", "127.0.0.1"])
+    answers = ["127.0.0.1", "127.0.0.2"]
 
     async def rebinding(*_: object, **__: object) -> list[tuple[object, ...]]:
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (next(answers), port))]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (answers.pop(0), port))]
 
-    async with GuardedHttp(AddressGuard(STRICT), open_timeout_s=2) as http:
+    only_first = NetworkConfig(allow=("127.0.0.1/32",))
+    async with GuardedHttp(AddressGuard(only_first), open_timeout_s=2) as http:
         monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", rebinding)
+        url = f"http://rebind.example:{port}/secret"
+        assert (await http.fetch(url, max_bytes=100, timeout_s=2)).body == b"secret"
+        # One answer for the check and for the connection: there is no second one that could differ.
+        assert answers == ["127.0.0.2"]
         with pytest.raises(AddressRefused):
-            await http.fetch(f"http://rebind.example:{port}/secret", max_bytes=100, timeout_s=2)
+            await http.fetch(url, max_bytes=100, timeout_s=2)
+    assert server.requests == {"/secret": 1}
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0177.0.0.1",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "localhost",
+        "%31%32%37.0.0.1",
+        "\u2460\u2461\u2466.0.0.1",
+        "\uff11\uff12\uff17.0.0.1",
+        "127\u30020\u30020\u30021",
+    ],
+)
+async def test_no_spelling_of_an_internal_host_is_connected_to(server: HttpServer, host: str) -> None:
+    port = server.base.rpartition(":")[2]
+    server.serve("/secret", b"secret")
+    async with GuardedHttp(AddressGuard(STRICT), open_timeout_s=2) as http:
+        with pytest.raises(StreamError) as refused:
+            await http.fetch(f"http://{host}:{port}/secret", max_bytes=100, timeout_s=2)
+    assert refused.value.reason in (StreamReason.ADDRESS_REFUSED, StreamReason.UNRESOLVED, StreamReason.UNSUPPORTED)
     assert server.requests == {}
 
 

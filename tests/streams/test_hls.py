@@ -14,7 +14,9 @@ from support.watching import QUICK, make_stream, until, watching
 
 from monitor.errors import StreamError, StreamReason
 from monitor.streams.http import Fetched
-from monitor.streams.playlist import MediaPlaylist, Variant, choose_variant, frozen_after, parse, poll_after
+from monitor.streams.playlist import MediaPlaylist, Variant, choose_variant, frozen_after, poll_after
+from monitor.streams.playlist_text import parse
+from monitor.streams.sampling import SamplingPolicy
 from monitor.streams.stream import StreamState
 
 
@@ -215,7 +217,7 @@ async def test_a_playlist_larger_than_the_cap_is_refused(server: HttpServer) -> 
 async def test_a_segment_larger_than_the_cap_is_refused(server: HttpServer, segments: list[bytes]) -> None:
     server.serve("/big/0.ts", segments[0] + bytes(20_000))
     server.serve("/big/index.m3u8", playlist(["0.ts"]))
-    config = QUICK.model_copy(update={"segment_bytes": 10_000})
+    config = QUICK.model_copy(update={"segment_bytes": 10_000, "sampling": SamplingPolicy.EVERY_KEYFRAME})
     async with watching(make_stream(server.url("/big/index.m3u8")), config=config) as watch:
         assert (await watch.state(StreamState.BACKING_OFF)).reason is StreamReason.TOO_LARGE
 
