@@ -25,12 +25,15 @@ from monitor.evidence.metrics import EvidenceMetrics
 from monitor.evidence.recorder import EvidenceRecorder
 from monitor.faces.metrics import FacesMetrics
 from monitor.faces.pool import VisionPool
+from monitor.gallery.calibration_file import calibration_of
 from monitor.gallery.gallery import Gallery
 from monitor.gallery.metrics import GalleryMetrics
 from monitor.incidents.book import IncidentBook
 from monitor.incidents.metrics import IncidentsMetrics
 from monitor.pipeline import Look, StreamPaths
+from monitor.sightings.evidence_limit import sized_test
 from monitor.sightings.metrics import SightingsMetrics
+from monitor.sightings.sequential_test import SequentialTest
 from monitor.storage.database import Database
 from monitor.storage.incidents import SqlIncidentStore
 from monitor.storage.outbox import SqlOutbox
@@ -93,6 +96,7 @@ class _Parts:
         self.clock = clock
         self.database = database
         self.registry = registry = _registry()
+        self._test: SequentialTest | None = None
         self.pool = VisionPool(config.faces, FacesMetrics(registry))
         references = SqlReferenceStore(database)
         self.gallery = Gallery(
@@ -132,6 +136,7 @@ class _Parts:
             incidents=self.book,
             evidence=self.recorder,
             config=self.config.sightings,
+            test=self.evidence_test,
             metrics=SightingsMetrics(self.registry),
             clock=self.clock,
         )
@@ -163,9 +168,17 @@ class _Parts:
             receivers=len(self.receivers),
         )
 
+    def evidence_test(self) -> SequentialTest:
+        """The evidence that a sighting needs; known once everything is loaded."""
+        assert self._test is not None, "no room is watched before everything is loaded"
+        return self._test
+
     async def load(self) -> None:
-        """Load what lasts: networks, faces, open incidents."""
+        """Load what lasts: networks, calibration, faces, open incidents."""
         await self.pool.start()
+        calibration = calibration_of(self.pool.pack, self.config.gallery.calibration_file)
+        self._test = await asyncio.to_thread(sized_test, calibration, self.config.sightings)
+        log.info("evidence_sized alpha=%.2g limit=%.2f calibration=%r", self._test.alpha, self._test.limit, calibration.source)
         await self.gallery.sync()
         await self.book.restore()
         await self.recorder.clear()

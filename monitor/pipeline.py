@@ -20,6 +20,7 @@ from monitor.incidents.book import WriteEvidence
 from monitor.incidents.incident import Decision, Incident
 from monitor.sightings.config import SightingsConfig
 from monitor.sightings.metrics import SightingsMetrics
+from monitor.sightings.sequential_test import SequentialTest
 from monitor.sightings.sighting import EvidenceVerdict, Sighting
 from monitor.sightings.tracker import Tracker, TrackUpdate
 from monitor.streams.feed import StreamFeed
@@ -108,6 +109,7 @@ class StreamPaths:
         incidents: Incidents,
         evidence: Evidence,
         config: SightingsConfig,
+        test: Callable[[], SequentialTest],
         metrics: SightingsMetrics,
         clock: Clock,
     ) -> None:
@@ -116,6 +118,7 @@ class StreamPaths:
         self._incidents = incidents
         self._evidence = evidence
         self._config = config
+        self._test = test
         self._metrics = metrics
         self._clock = clock
         self._looks: dict[str, Look] = {}
@@ -128,9 +131,8 @@ class StreamPaths:
     async def run(self, feed: StreamFeed) -> None:
         """Consume one stream's frames for ever; a lost frame or a failed write costs that frame only."""
         config = _patient(self._config, feed.longest_interval_s)
-        path = _Path(
-            feed=feed, faces=StillFaces(self._faces), tracker=Tracker(feed.stream.id, self._faces.pack, config)
-        )
+        tracker = Tracker(feed.stream.id, self._faces.pack, config, self._test())
+        path = _Path(feed=feed, faces=StillFaces(self._faces), tracker=tracker)
         try:
             while True:
                 frame = await feed.next_frame()
@@ -235,7 +237,8 @@ def _patient(config: SightingsConfig, interval_s: float) -> SightingsConfig:
 
 def _best_verdict(updates: list[TrackUpdate]) -> EvidenceVerdict:
     """The verdict nearest to a proof: the enum is ordered from nobody to passed, passed first."""
-    order = [EvidenceVerdict.PASSED, EvidenceVerdict.TOO_SHORT, EvidenceVerdict.TOO_FEW_SAMPLES]
+    order = [EvidenceVerdict.PASSED, EvidenceVerdict.WEAK_EVIDENCE]
+    order += [EvidenceVerdict.TOO_SHORT, EvidenceVerdict.TOO_FEW_SAMPLES]
     order += [EvidenceVerdict.SMALL_MARGIN, EvidenceVerdict.BELOW_SIMILARITY, EvidenceVerdict.NOBODY_PROTECTED]
     found = {update.verdict for update in updates}
     return next((verdict for verdict in order if verdict in found), EvidenceVerdict.NOBODY_PROTECTED)

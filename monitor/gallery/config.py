@@ -16,6 +16,11 @@ class GalleryConfig(BaseModel):
         default=Path("celebrity_gallery"),
         description="Folder with one sub-folder per protected person: identity.yaml and photos beside it.",
     )
+    calibration_file: Path = Field(
+        default=Path("data/calibration.json"),
+        description="What `monitor calibrate` wrote; while there is no such file the pack's built-in calibration holds. "
+        "Read at start.",
+    )
     min_face_px: float = Field(
         default=80.0,
         ge=20,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from monitor.sightings.alert_budget import AlertBudget
+
 
 class SightingsConfig(BaseModel):
     """How many pictures, over how long, prove an identity on a stream."""
@@ -37,6 +39,9 @@ class SightingsConfig(BaseModel):
         le=600,
         description="A face that was not seen, or did not match, for this many seconds of stream time has left; if it "
         "returns it needs new evidence. Keep it at two sampling intervals or more, and below incidents.close_after.",
+    )
+    alert_budget: AlertBudget = Field(
+        default_factory=AlertBudget, description="How many false alerts may come; sizes the evidence that is asked for."
     )
     burst_samples: int = Field(
         default=4,

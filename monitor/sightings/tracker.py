@@ -13,6 +13,7 @@ from monitor.faces.face import Face, PackInfo, PictureFaces
 from monitor.gallery.identity import Match
 from monitor.sightings.config import SightingsConfig
 from monitor.sightings.evidence import assess_match
+from monitor.sightings.sequential_test import SequentialTest
 from monitor.sightings.sighting import EvidenceVerdict, Sample, Sighting
 from monitor.sightings.track import Appearance, Track, burst_step, similarity
 from monitor.streams.packet import EncodedFrame
@@ -44,10 +45,11 @@ class TrackUpdate:
 class Tracker:
     """The tracks of one stream. Belongs to one task; nothing in it waits."""
 
-    def __init__(self, stream_id: str, pack: PackInfo, config: SightingsConfig) -> None:
+    def __init__(self, stream_id: str, pack: PackInfo, config: SightingsConfig, test: SequentialTest) -> None:
         self._stream_id = stream_id
         self._pack = pack
         self._config = config
+        self._test = test
         self._epoch = -1
         self._tracks: list[Track] = []
         self._next_id = 1
@@ -128,7 +130,7 @@ class Tracker:
         return [assigned.get(column) or self._new_track(one) for column, one in enumerate(appearances)]
 
     def _new_track(self, first: Appearance) -> Track:
-        track = Track(self._next_id, self._stream_id, self._config, self._pack)
+        track = Track(self._next_id, self._stream_id, self._config, self._pack, self._test)
         track.appear(first)
         self._next_id += 1
         if len(self._tracks) >= _MAX_TRACKS:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 from support.packets import FORMAT, gop
+from support.rooms import TEST
 from support.violations import PACK, START, make_identity, make_permission, make_reference, make_stream
 from support.waiting import wait_for
 
@@ -83,6 +84,7 @@ class Room:
             incidents=IncidentBook(store, IncidentsConfig(), clock, IncidentsMetrics(registry)),
             evidence=EvidenceRecorder(self.evidence, self.vision, clock, EvidenceMetrics(registry), "0.1.0"),
             config=SightingsConfig(),
+            test=lambda: TEST,
             metrics=SightingsMetrics(registry),
             clock=clock,
         )
