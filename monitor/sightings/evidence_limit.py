@@ -94,7 +94,7 @@ def highest_evidence(
     sums = np.concatenate([np.zeros((len(ratios), 1)), ratios.cumsum(axis=1)], axis=1).T.copy()
     corner = correlations(tracks.stream_times, calibration.persistence).cumsum(axis=0).cumsum(axis=1)
     corner = np.pad(corner, ((1, 0), (1, 0)))
-    window = min(MOST_PICTURES, int(config.evidence_window_s / burst_step(config)) + 1)
+    window = max(config.min_samples, min(MOST_PICTURES, int(config.evidence_window_s / burst_step(config)) + 1))
     highest = np.full(len(ratios), -np.inf)
     for end in range(config.min_samples, len(tracks.stream_times) + 1):
         for start in range(max(0, end - window), end - config.min_samples + 1):
