@@ -28,6 +28,7 @@ from monitor.faces.pool import VisionPool
 from monitor.gallery.calibration_file import calibration_of
 from monitor.gallery.gallery import Gallery
 from monitor.gallery.metrics import GalleryMetrics
+from monitor.gallery.stranger_traffic import StrangerTraffic
 from monitor.incidents.book import IncidentBook
 from monitor.incidents.metrics import IncidentsMetrics
 from monitor.pipeline import Look, StreamPaths
@@ -97,6 +98,7 @@ class _Parts:
         self.database = database
         self.registry = registry = _registry()
         self._test: SequentialTest | None = None
+        self._strangers: StrangerTraffic | None = None
         self.pool = VisionPool(config.faces, FacesMetrics(registry))
         references = SqlReferenceStore(database)
         self.gallery = Gallery(
@@ -137,6 +139,7 @@ class _Parts:
             evidence=self.recorder,
             config=self.config.sightings,
             test=self.evidence_test,
+            strangers=self.strangers,
             metrics=SightingsMetrics(self.registry),
             clock=self.clock,
         )
@@ -173,22 +176,48 @@ class _Parts:
         assert self._test is not None, "no room is watched before everything is loaded"
         return self._test
 
+    def strangers(self) -> StrangerTraffic:
+        """Where faces that match nobody are counted; known once everything is loaded."""
+        assert self._strangers is not None, "no room is watched before everything is loaded"
+        return self._strangers
+
     async def load(self) -> None:
         """Load what lasts: networks, calibration, faces, open incidents."""
         await self.pool.start()
-        calibration = calibration_of(self.pool.pack, self.config.gallery.calibration_file)
+        pack = self.pool.pack
+        self._strangers = StrangerTraffic.load(self.config.gallery.traffic_file, pack.digest, pack.candidate_threshold)
+        calibration = calibration_of(pack, self.config.gallery.calibration_file)
         self._test = await asyncio.to_thread(sized_test, calibration, self.config.sightings)
-        log.info("evidence_sized alpha=%.2g limit=%.2f calibration=%r", self._test.alpha, self._test.limit, calibration.source)
+        log.info(
+            "evidence_sized alpha=%.2g limit=%.2f calibration=%r",
+            self._test.alpha,
+            self._test.limit,
+            calibration.source,
+        )
         await self.gallery.sync()
         await self.book.restore()
         await self.recorder.clear()
         for gap in self.watch().gaps:
             log.warning("nothing_to_watch %s", gap)
+        self._compare_with_budget()
+
+    def _compare_with_budget(self) -> None:
+        watch, budget = self.watch(), self.config.sightings.alert_budget
+        if watch.streams > budget.rooms or watch.identities > budget.identities:
+            log.warning(
+                "alert_budget_too_small rooms=%d identities=%d budget_rooms=%d budget_identities=%d "
+                "consequence=more_false_alerts remedy=set_sightings.alert_budget",
+                watch.streams,
+                watch.identities,
+                budget.rooms,
+                budget.identities,
+            )
 
     def jobs(self) -> list[Coroutine[Any, Any, None]]:
         """What runs for as long as the daemon does."""
         return [
             self.gallery.watch(),
+            self.strangers().keep(self.config.gallery.traffic_file),
             self.dispatcher.run(),
             _tick(self.book),
             _measure_delay(self.registry),

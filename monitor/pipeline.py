@@ -11,7 +11,7 @@ from typing import Protocol
 from monitor.clock import Clock
 from monitor.errors import FrameLost, StorageError
 from monitor.evidence.manifest import Findings
-from monitor.faces.face import PackInfo, PictureFaces
+from monitor.faces.face import Embedding, PackInfo, PictureFaces
 from monitor.faces.still import StillFaces
 from monitor.gallery.identity import Identity, Match
 from monitor.gallery.snapshot import GallerySnapshot
@@ -43,6 +43,12 @@ class FaceFinder(Protocol):
     def pack(self) -> PackInfo: ...
 
     async def analyse(self, frame: EncodedFrame, last_luma: bytes | None = None) -> tuple[PictureFaces, ...]: ...
+
+
+class Strangers(Protocol):
+    """The part of the StrangerTraffic that a stream's path uses."""
+
+    def observe(self, stranger: Embedding, gallery: GallerySnapshot) -> None: ...
 
 
 class Incidents(Protocol):
@@ -110,6 +116,7 @@ class StreamPaths:
         evidence: Evidence,
         config: SightingsConfig,
         test: Callable[[], SequentialTest],
+        strangers: Callable[[], Strangers],
         metrics: SightingsMetrics,
         clock: Clock,
     ) -> None:
@@ -119,6 +126,7 @@ class StreamPaths:
         self._evidence = evidence
         self._config = config
         self._test = test
+        self._strangers = strangers
         self._metrics = metrics
         self._clock = clock
         self._looks: dict[str, Look] = {}
@@ -175,6 +183,8 @@ class StreamPaths:
             matches = [None if face.embedding is None else snapshot.match(face.embedding) for face in picture.faces]
             updates = path.tracker.observe(frame, picture, matches)
             self._metrics.count(updates)
+            for stranger in path.tracker.take_strangers():
+                self._strangers().observe(stranger, snapshot)
             decisions = []
             for update in updates:
                 if update.sighting is not None and (decision := await self._report(stream, snapshot, update.sighting)):

@@ -29,7 +29,7 @@ class MatchingScores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityScores:
-    """How similar strangers are to one identity, where it was observed; shrunk towards the pack's where it was little."""
+    """How similar strangers are to one identity; shrunk towards the pack's figures where it was observed little."""
 
     centre: float
     spread: float

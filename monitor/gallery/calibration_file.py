@@ -10,9 +10,8 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from monitor.errors import GalleryError
-from monitor.faces.face import PackInfo
 from monitor.gallery.calibration import Calibration
-from monitor.gallery.calibration_defaults import default_calibration
+from monitor.gallery.calibration_defaults import Pack, default_calibration
 
 FORMAT = "likeness-calibration"
 FORMAT_VERSION = 1
@@ -47,7 +46,7 @@ def replace_file(path: Path, text: str) -> None:
         raise GalleryError(f"{path}: cannot be written: {err.strerror}") from err
 
 
-def calibration_of(pack: PackInfo, path: Path) -> Calibration:
+def calibration_of(pack: Pack, path: Path) -> Calibration:
     """The file's calibration; the pack's built-in one where there is no file.
 
     :raises GalleryError: the file cannot be used, or was made with another pack; names the remedy.
@@ -62,8 +61,8 @@ def calibration_of(pack: PackInfo, path: Path) -> Calibration:
     if calibration.pack_digest != pack.digest:
         raise GalleryError(
             f"{path}: was made with pack {calibration.pack_name} (digest {calibration.pack_digest[:12]}), and "
-            f"{pack.name} (digest {pack.digest[:12]}) is loaded: similarities of different packs mean different things; "
-            f"{_REMEDY}"
+            f"{pack.name} (digest {pack.digest[:12]}) is loaded: similarities of different packs mean different "
+            f"things; {_REMEDY}"
         )
     return calibration
 

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.errors import GalleryError
-from monitor.faces.face import PackInfo
 from monitor.gallery.calibration import Calibration, IdentityScores, MatchingScores
-from monitor.gallery.calibration_defaults import default_calibration
+from monitor.gallery.calibration_defaults import Pack, default_calibration
 from monitor.gallery.score_tail import fit_cut_tail, fit_tail
 from monitor.gallery.stranger_scores import StrangerScores
 
@@ -49,7 +48,7 @@ class Observed:
     """Nothing from this similarity on was counted, because it may have been the person."""
 
 
-def fit(observed: Observed, pack: PackInfo, source: str) -> Calibration:
+def fit(observed: Observed, pack: Pack, source: str) -> Calibration:
     """The calibration that fits; what was observed too little keeps the pack's built-in figures.
 
     Centre and spread are robust (median, and the 95 % quantile, on the side that matters); the tail is a generalised
@@ -93,7 +92,9 @@ def _fit_matching(similarities: Similarities) -> MatchingScores | None:
     if len(similarities) < LEAST_MATCHING:
         return None
     low, centre, high = np.quantile(similarities, (0.16, 0.5, 0.84))
-    return MatchingScores(centre=float(np.clip(centre, 0.01, 0.99)), spread=float(np.clip((high - low) / 2, 0.02, 0.49)))
+    return MatchingScores(
+        centre=float(np.clip(centre, 0.01, 0.99)), spread=float(np.clip((high - low) / 2, 0.02, 0.49))
+    )
 
 
 def _fit_identity(similarities: Similarities, pack_wide: StrangerScores) -> IdentityScores:

@@ -28,7 +28,8 @@ def observe(
     """
     names = _thinned(sorted(name for name, photos in people.items() if photos))
     first = np.stack([people[name][0] for name in names]) if names else np.empty((0, 1), np.float32)
-    between = np.stack([_highest(first, people[name]) for name in names], axis=1) if names else np.empty((0, 0))
+    compared = [_highest(first, people[name]) for name in names]
+    between = np.stack(compared, axis=1) if names else np.empty((0, 0), np.float32)
     apart = ~np.eye(len(names), dtype=bool)
     by_identity = {
         identity_id: _highest(first, references)[[name != identity_id for name in names]]
@@ -77,3 +78,18 @@ def _persistence(
     again = np.stack([_highest(second, people[name]) for name in names], axis=1)
     others = np.arange(len(names)) != np.array(twice)[:, np.newaxis]
     return float(np.corrcoef(between[twice][others], again[others])[0, 1])
+
+
+def alike(people: Mapping[str, Sequence[Embedding]], similarity: float) -> list[str]:
+    """``person / person (similarity)`` of all whose first photos are at least so alike, the most alike first.
+
+    One person in two folders, or a wrong photo, makes a tail that no stranger has.
+    """
+    names = _thinned(sorted(name for name, photos in people.items() if photos))
+    if len(names) < 2:
+        return []
+    first = np.stack([people[name][0] for name in names])
+    cosines = np.triu(first @ first.T, 1)
+    rows, columns = np.nonzero(cosines >= similarity)
+    ranked = sorted(zip(cosines[rows, columns].tolist(), rows.tolist(), columns.tolist(), strict=True), reverse=True)
+    return [f"{names[row]} / {names[column]} ({cosine:.2f})" for cosine, row, column in ranked]

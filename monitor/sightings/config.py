@@ -12,6 +12,9 @@ class SightingsConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    alert_budget: AlertBudget = Field(
+        default_factory=AlertBudget, description="How many false alerts may come; sizes the evidence that is asked for."
+    )
     min_samples: int = Field(
         default=3,
         ge=2,
@@ -39,9 +42,6 @@ class SightingsConfig(BaseModel):
         le=600,
         description="A face that was not seen, or did not match, for this many seconds of stream time has left; if it "
         "returns it needs new evidence. Keep it at two sampling intervals or more, and below incidents.close_after.",
-    )
-    alert_budget: AlertBudget = Field(
-        default_factory=AlertBudget, description="How many false alerts may come; sizes the evidence that is asked for."
     )
     burst_samples: int = Field(
         default=4,

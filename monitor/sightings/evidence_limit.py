@@ -42,8 +42,8 @@ def wald_limit(alpha: float) -> float:
 def sized_test(calibration: Calibration, config: SightingsConfig) -> SequentialTest:
     """The test that keeps ``config.alert_budget``.
 
-    Strangers are drawn close to the limit and weighted back (importance sampling, Siegmund 1976), so that rates of 1e-10
-    cost no more than those of 1e-2. Takes some tenths of a second of a CPU.
+    Strangers are drawn close to the limit and weighted back (importance sampling, Siegmund 1976), so that rates of
+    1e-10 cost no more than those of 1e-2. Takes some tenths of a second of a CPU.
     """
     alpha = config.alert_budget.alpha
     tracks = draw_strangers(np.random.default_rng(_SEED), _TRACKS, config, calibration.persistence, near=alpha)
@@ -83,9 +83,7 @@ def draw_strangers(
     return StrangerTracks(stream_times=times, normal_scores=scores, weights=weights)
 
 
-def highest_evidence(
-    tracks: StrangerTracks, calibration: Calibration, config: SightingsConfig
-) -> NDArray[np.float64]:
+def highest_evidence(tracks: StrangerTracks, calibration: Calibration, config: SightingsConfig) -> NDArray[np.float64]:
     """The highest log-likelihood that each track ever reaches; shape (tracks,).
 
     The same as asking :class:`SequentialTest` after every picture, for all tracks at once.
@@ -107,7 +105,8 @@ def _ratios(normal_scores: NDArray[np.float64], calibration: Calibration) -> NDA
     """Log-likelihood ratios by table: they are smooth, and there are many."""
     grid = np.linspace(-12, 38, 5001)
     table = np.array([calibration.log_likelihood_ratio_of(float(score)) for score in grid])
-    return np.interp(normal_scores, grid, table)
+    ratios: NDArray[np.float64] = np.interp(normal_scores, grid, table)
+    return ratios
 
 
 def _shift(alpha: float, persistence: float) -> float:

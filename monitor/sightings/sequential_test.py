@@ -61,7 +61,7 @@ class SequentialTest:
 
 
 def correlations(stream_times: NDArray[np.float64], persistence: float) -> NDArray[np.float64]:
-    """How far pictures at these times (s), shape (n,), repeat each other under chance; shape (n, n), 1 on the diagonal."""
+    """How far a stranger's pictures at these times (s), shape (n,), repeat each other; shape (n, n), diagonal 1."""
     apart = np.abs(stream_times[:, np.newaxis] - stream_times)
     fading: NDArray[np.float64] = np.exp(-apart / CORRELATION_S)
     return persistence + (1 - persistence) * fading
@@ -71,9 +71,9 @@ def best_run(ratios: NDArray[np.float64], correlated: NDArray[np.float64], least
     """The evidence of the best run of ``least`` pictures or more that ends with the last one.
 
     A run's evidence is its mean log-likelihood ratio times the number of independent pictures that it is worth, n**2
-    over the sum of its correlations (Kish 1965): each picture weighs rho = n / sum, 1 where pictures are independent. For
-    normal scores of equal correlation that is the exact ratio of the run. A test that turned against the identity is
-    restarted (Page 1954), which is to take the best run.
+    over the sum of its correlations (Kish 1965): each picture weighs rho = n / sum, 1 where pictures are independent.
+    For normal scores of equal correlation that is the exact ratio of the run. A test that turned against the identity
+    is restarted (Page 1954), which is to take the best run.
 
     :param ratios: shape (n,), oldest first, n >= ``least``.
     :param correlated: shape (n, n).

@@ -61,8 +61,8 @@ class Sighting:
     samples_matched: int
     """How many of them passed the similarity threshold."""
     log_likelihood: float
-    """What the pictures were worth when the sighting began: natural log of the likelihood ratio, this identity against a
-    stranger."""
+    """What the pictures were worth when the sighting began: natural log of the likelihood ratio, this identity
+    against a stranger."""
     log_likelihood_needed: float
     """What the alert budget asked for."""
 

@@ -36,9 +36,7 @@ class Appearance:
 class Track:
     """Changes with every picture its face is in; only its tracker touches it. Pictures may come out of order."""
 
-    def __init__(
-        self, id_: int, stream_id: str, config: SightingsConfig, pack: PackInfo, test: SequentialTest
-    ) -> None:
+    def __init__(self, id_: int, stream_id: str, config: SightingsConfig, pack: PackInfo, test: SequentialTest) -> None:
         self.id = id_
         self.announced = False
         """The tracker has handed its sighting out."""
@@ -86,6 +84,13 @@ class Track:
         self._gather(stream_time, match, sample)
         verdict = assess(self._samples, self._config, self._pack)
         return self._weigh() if verdict is EvidenceVerdict.PASSED else verdict
+
+    @property
+    def stranger(self) -> Embedding | None:
+        """How the face looked, if it was seen more than once and was never a candidate for anybody."""
+        if self._seen < 2 or self._burst is not None:
+            return None
+        return self._appearances[len(self._appearances) // 2].embedding
 
     @property
     def sighting(self) -> Sighting | None:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 import numpy as np
 
-from monitor.faces.face import Face, PackInfo, PictureFaces
+from monitor.faces.face import Embedding, Face, PackInfo, PictureFaces
 from monitor.gallery.identity import Match
 from monitor.sightings.config import SightingsConfig
 from monitor.sightings.evidence import assess_match
@@ -55,6 +55,7 @@ class Tracker:
         self._next_id = 1
         self._pictures: deque[float] = deque(maxlen=_PICTURES_REMEMBERED)
         self._newest = 0.0
+        self._strangers: deque[Embedding] = deque(maxlen=_MAX_TRACKS)
 
     def observe(self, frame: EncodedFrame, picture: PictureFaces, matches: Sequence[Match | None]) -> list[TrackUpdate]:
         """Take one analysed picture; pictures of an epoch may come in any order.
@@ -97,6 +98,16 @@ class Tracker:
                     wanted.append(moment)
         return tuple(wanted)
 
+    def take_strangers(self) -> list[Embedding]:
+        """One embedding of each face that left since the last call and never resembled anybody protected."""
+        taken = list(self._strangers)
+        self._strangers.clear()
+        return taken
+
+    def _forget(self, tracks: Sequence[Track]) -> None:
+        self._strangers.extend(track.stranger for track in tracks if track.stranger is not None)
+        self._tracks = [track for track in self._tracks if track not in tracks]
+
     def _is_new(self, epoch: int, stream_time: float) -> bool:
         """Whether the picture is to be looked at; forgets the tracks that are over."""
         if epoch < self._epoch:
@@ -105,7 +116,7 @@ class Tracker:
         set_back = stream_time < self._newest - self._config.track_lost_after_s - 3 * burst_step(self._config)
         if epoch > self._epoch or set_back:
             self._epoch = epoch
-            self._tracks.clear()
+            self._forget(self._tracks)
             self._pictures.clear()
             self._newest = stream_time
         if stream_time in self._pictures:
@@ -113,7 +124,7 @@ class Tracker:
         self._pictures.append(stream_time)
         self._newest = max(self._newest, stream_time)
         alive_since = self._newest - self._config.track_lost_after_s
-        self._tracks = [track for track in self._tracks if track.last_seen >= alive_since]
+        self._forget([track for track in self._tracks if track.last_seen < alive_since])
         return True
 
     def _assign(self, stream_time: float, appearances: Sequence[Appearance]) -> list[Track]:

@@ -21,6 +21,7 @@ from monitor.faces.pool import VisionPool
 from monitor.gallery.calibration_defaults import default_calibration
 from monitor.gallery.identity import Identity
 from monitor.gallery.snapshot import GallerySnapshot
+from monitor.gallery.stranger_traffic import StrangerTraffic
 from monitor.incidents.incident import Incident
 from monitor.pipeline import StreamPaths
 from monitor.sightings.config import SightingsConfig
@@ -70,6 +71,7 @@ async def test_a_protected_face_in_a_frozen_picture_goes_on_being_a_sighting(
             evidence=incidents,  # type: ignore[arg-type]
             config=SightingsConfig(burst_samples=0),
             test=lambda: sized_test(default_calibration(pool.pack), SightingsConfig()),
+            strangers=lambda: StrangerTraffic("d1", 0.3),
             metrics=SightingsMetrics(registry),
             clock=clock,
         )

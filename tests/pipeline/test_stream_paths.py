@@ -24,6 +24,7 @@ from monitor.evidence.recorder import DRAW_TRIES, EvidenceRecorder
 from monitor.faces.face import Box, EvidencePictures, Face, PictureFaces, Quality
 from monitor.gallery.identity import Identity
 from monitor.gallery.snapshot import GallerySnapshot
+from monitor.gallery.stranger_traffic import StrangerTraffic
 from monitor.incidents.book import IncidentBook
 from monitor.incidents.config import IncidentsConfig
 from monitor.incidents.incident import Decision, Incident
@@ -85,6 +86,7 @@ class Room:
             evidence=EvidenceRecorder(self.evidence, self.vision, clock, EvidenceMetrics(registry), "0.1.0"),
             config=SightingsConfig(),
             test=lambda: TEST,
+            strangers=lambda: StrangerTraffic("d1", 0.3),
             metrics=SightingsMetrics(registry),
             clock=clock,
         )

@@ -29,9 +29,7 @@ Simulate = Callable[[np.random.Generator, int], StrangerTracks]
 
 
 def budget(per_day: float, rooms: int = 1, identities: int = 1) -> SightingsConfig:
-    return SightingsConfig(
-        alert_budget=AlertBudget(false_alerts_per_day=per_day, rooms=rooms, identities=identities)
-    )
+    return SightingsConfig(alert_budget=AlertBudget(false_alerts_per_day=per_day, rooms=rooms, identities=identities))
 
 
 def alerts(simulate: Simulate, calibration: Calibration, config: SightingsConfig, tracks: int = MILLION) -> float:
@@ -63,7 +61,9 @@ def test_a_million_strangers_bring_the_budgets_false_alerts_within_a_factor_of_t
 
 
 def test_a_calibration_fitted_to_twenty_thousand_strangers_keeps_the_budget_among_others() -> None:
-    truth = StrangerScores(centre=0.07, spread=0.08, tail=Tail(threshold=0.24, exceedance=0.02, scale=0.03, shape=-0.02))
+    truth = StrangerScores(
+        centre=0.07, spread=0.08, tail=Tail(threshold=0.24, exceedance=0.02, scale=0.03, shape=-0.02)
+    )
     config, chance = budget(per_day=0.288), np.random.default_rng(3)
     seen = similarities(draw_strangers(chance, 20_000, config, 0.75), truth)[:, 0]
     fitted = fit(Observed(strangers=seen, matching=np.empty(0)), PACK, "simulated")
