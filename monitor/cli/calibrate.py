@@ -139,14 +139,15 @@ async def _measured(
     from monitor.faces.pool import VisionPool
     from monitor.gallery.gallery import Gallery
     from monitor.gallery.metrics import GalleryMetrics
-    from monitor.gallery.photo_album import read_album
+    from monitor.gallery.photo_album import album_photos, read_album
 
+    photos = await asyncio.to_thread(album_photos, args.folder)
     registry = CollectorRegistry()
     pool = VisionPool(config.faces, FacesMetrics(registry))
     with progress_bar(args.json) as progress:
         try:
             await pool.start()
-            album = await read_album(args.folder, pool, progress)
+            album = await read_album(photos, pool, progress)
             protected: dict[str, list[Embedding]] = {}
             if config.gallery.folder.is_dir():
                 async with stored_references(config) as store:

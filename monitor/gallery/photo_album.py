@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -39,13 +39,11 @@ class Album:
     """``person/photo: why``."""
 
 
-async def read_album(folder: Path, analyser: Analyser, progress: Progress) -> Album:
-    """Every person's embeddings, in the order of the photos' names.
+async def read_album(photos: Sequence[Path], analyser: Analyser, progress: Progress) -> Album:
+    """Every person's embeddings, in the order of ``photos``; the name of a photo's folder is its person's.
 
     :param progress: is told how many photos are done, of how many, and the last one's name.
-    :raises GalleryError: the folder cannot be read, or holds no person's folder with photos.
     """
-    photos = await asyncio.to_thread(_photos, folder)
     found: dict[Path, Embedding | str] = {}
     gate = asyncio.Semaphore(_AT_ONCE)
 
@@ -67,7 +65,11 @@ async def read_album(folder: Path, analyser: Analyser, progress: Progress) -> Al
     return album
 
 
-def _photos(folder: Path) -> list[Path]:
+def album_photos(folder: Path) -> list[Path]:
+    """The photos of every person, sorted, at most ``MOST_PHOTOS`` of each.
+
+    :raises GalleryError: the folder cannot be read, or holds no person's folder with photos.
+    """
     try:
         people = sorted(path for path in folder.iterdir() if path.is_dir())
         photos = [path for person in people for path in _photos_of(person)]
