@@ -31,7 +31,7 @@ def chart(calibration: Calibration, needed: float) -> str:
         _line(lambda similarity: NORMAL.cdf((own.centre - similarity) / own.spread), _MATCHING),
         f'<line x1="{_x(needed):.1f}" x2="{_x(needed):.1f}" y1="{_TOP}" y2="{_TOP + _HEIGHT}" stroke="{_NEEDED}" '
         'stroke-dasharray="6 4"/>',
-        _text(_x(needed) + 6, _TOP + 16, f"needed over three pictures: {needed:.2f}", _NEEDED),
+        _text(_x(needed) + 6, _TOP + _HEIGHT - 10, f"the alert budget asks for {needed:.2f}", _NEEDED),
         _text(_LEFT, 24, f"{calibration.pack_name}: {calibration.source}", "#222"),
         _text(_LEFT + 8, _TOP + _HEIGHT - 28, "strangers: false match rate of one picture", _STRANGERS),
         _text(_LEFT + 8, _TOP + _HEIGHT - 10, "the person: share of pictures at or above", _MATCHING),

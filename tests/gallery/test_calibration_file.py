@@ -65,7 +65,7 @@ def test_a_spoilt_file_is_refused_and_the_place_named(tmp_path: Path, key: str, 
 def test_what_is_no_calibration_at_all_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "calibration.json"
     path.write_bytes(content)
-    with pytest.raises(GalleryError, match="calibration.json"):
+    with pytest.raises(GalleryError, match=r"calibration\.json"):
         calibration_of(PACK, path)
 
 
