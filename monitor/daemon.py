@@ -256,6 +256,7 @@ async def running_daemon(
         await parts.roster.restore()
         await server.serve(parts.app())
         await parts.load()
+        stack.callback(parts.strangers().save, config.gallery.traffic_file)
         async with asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(job) for job in parts.jobs()]
             log.info("daemon_started streams=%d url=%s", len(parts.roster), server.url)

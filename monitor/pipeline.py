@@ -148,6 +148,8 @@ class StreamPaths:
                 await self._burst(path, frame.epoch)
         finally:
             self._looks.pop(feed.stream.id, None)
+            tracker.end()
+            self._count_strangers(tracker)
 
     async def _burst(self, path: _Path, epoch: int) -> None:
         """Look at denser pictures around a candidate, so that proof does not wait for the sampling interval."""
@@ -183,14 +185,17 @@ class StreamPaths:
             matches = [None if face.embedding is None else snapshot.match(face.embedding) for face in picture.faces]
             updates = path.tracker.observe(frame, picture, matches)
             self._metrics.count(updates)
-            for stranger in path.tracker.take_strangers():
-                self._strangers().observe(stranger, snapshot)
+            self._count_strangers(path.tracker)
             decisions = []
             for update in updates:
                 if update.sighting is not None and (decision := await self._report(stream, snapshot, update.sighting)):
                     decisions.append(decision)
             path.feed.settle(attention([update.verdict for update in updates], decisions))
             self._remember(stream, picture, matches, updates, snapshot, decisions[-1] if decisions else None)
+
+    def _count_strangers(self, tracker: Tracker) -> None:
+        for stranger in tracker.take_strangers():
+            self._strangers().observe(stranger, self._gallery())
 
     async def _report(self, stream: Stream, snapshot: GallerySnapshot, sighting: Sighting) -> Decision | None:
         identity = snapshot.identities.get(sighting.identity_id)

@@ -93,16 +93,17 @@ class StrangerTraffic:
         return Observed(strangers=strangers, matching=np.empty(0), by_identity=by_identity, cut=self._cut)
 
     async def keep(self, path: Path) -> None:
-        """Save every few minutes and at the end, for ever; a save that fails is tried again with the next."""
-        try:
-            while True:
-                await asyncio.sleep(_SAVE_EVERY_S)
-                if self._changed:
-                    document, self._changed = self._document(), False
-                    self._changed |= not await asyncio.to_thread(_saved, path, document)
-        finally:
+        """Save every few minutes, for ever; a save that fails is tried again with the next."""
+        while True:
+            await asyncio.sleep(_SAVE_EVERY_S)
             if self._changed:
-                _saved(path, self._document())
+                document, self._changed = self._document(), False
+                self._changed |= not await asyncio.to_thread(_saved, path, document)
+
+    def save(self, path: Path) -> None:
+        """Write what was counted since the last time, if anything was."""
+        if self._changed:
+            self._changed = not _saved(path, self._document())
 
     def _document(self) -> dict[str, Any]:
         """A copy that another thread may write."""

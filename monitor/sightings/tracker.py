@@ -98,6 +98,10 @@ class Tracker:
                     wanted.append(moment)
         return tuple(wanted)
 
+    def end(self) -> None:
+        """The stream is over, and with it every track."""
+        self._forget(self._tracks)
+
     def take_strangers(self) -> list[Embedding]:
         """One embedding of each face that left since the last call and never resembled anybody protected."""
         taken = list(self._strangers)

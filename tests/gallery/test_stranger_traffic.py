@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from support.gallery import PACK, reference, unit
 from support.violations import make_identity
+from support.waiting import wait_for
 
 from monitor.errors import GalleryError
 from monitor.gallery.calibration_fit import fit
@@ -59,30 +60,23 @@ def test_who_came_closer_than_a_candidate_may_have_been_the_person_and_is_not_co
     assert traffic.observed().cut == CUT
 
 
-async def stopped(traffic: StrangerTraffic, path: Path) -> None:
-    keeping = asyncio.create_task(traffic.keep(path))
-    await asyncio.sleep(0)
-    keeping.cancel()
-    await asyncio.gather(keeping, return_exceptions=True)
-
-
-async def test_the_counts_are_saved_at_the_end_and_go_on_after_a_restart(tmp_path: Path) -> None:
+def test_the_counts_are_saved_at_the_end_and_go_on_after_a_restart(tmp_path: Path) -> None:
     path, people = tmp_path / "data" / "traffic.json", gallery("ann", "bob")
     for seed in (1, 2):
         traffic = StrangerTraffic.load(path, "d", CUT)
         for face in faces(100, seed):
             traffic.observe(face, people)
         before = counted(traffic)
-        await stopped(traffic, path)
+        traffic.save(path)
     assert counted(StrangerTraffic.load(path, "d", CUT)) == before
     assert 150 < before["ann"] <= 200
 
 
-async def test_the_file_holds_counts_and_nothing_of_a_face(tmp_path: Path) -> None:
+def test_the_file_holds_counts_and_nothing_of_a_face(tmp_path: Path) -> None:
     path, people, traffic = tmp_path / "traffic.json", gallery("ann"), StrangerTraffic("d", CUT)
     for face in faces(3000):
         traffic.observe(face, people)
-    await stopped(traffic, path)
+    traffic.save(path)
     document = json.loads(path.read_text())
     assert set(document) == {"format", "format_version", "pack_digest", "cut", "identities"}
     bins = document["identities"]["ann"]
@@ -91,19 +85,19 @@ async def test_the_file_holds_counts_and_nothing_of_a_face(tmp_path: Path) -> No
     assert path.stat().st_size < 4000
 
 
-async def test_whoever_left_the_gallery_leaves_the_counts(tmp_path: Path) -> None:
+def test_whoever_left_the_gallery_leaves_the_counts(tmp_path: Path) -> None:
     path, traffic = tmp_path / "traffic.json", StrangerTraffic("d", CUT)
     for people in (gallery("ann", "bob"), gallery("bob")):
         for face in faces(50):
             traffic.observe(face, people)
-    await stopped(traffic, path)
+    traffic.save(path)
     assert list(json.loads(path.read_text())["identities"]) == ["bob"]
 
 
-async def test_counts_of_another_pack_are_not_mixed_in(tmp_path: Path) -> None:
+def test_counts_of_another_pack_are_not_mixed_in(tmp_path: Path) -> None:
     path, traffic = tmp_path / "traffic.json", StrangerTraffic("d", CUT)
     traffic.observe(faces(1)[0], gallery("ann"))
-    await stopped(traffic, path)
+    traffic.save(path)
     assert counted(StrangerTraffic.load(path, "another", CUT)) == {}
 
 
@@ -140,3 +134,24 @@ def test_the_counts_of_a_thousand_faces_can_be_calibrated_on() -> None:
     assert calibration.observations == len(observed.strangers) > 1000
     assert set(calibration.identities) == {"ann", "bob"}
     assert calibration.false_match_rate(0.2) == pytest.approx((observed.strangers > 0.2).mean(), rel=0.3)
+
+
+async def test_the_counts_are_saved_while_the_daemon_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("monitor.gallery.stranger_traffic._SAVE_EVERY_S", 0.01)
+    path, traffic = tmp_path / "traffic.json", StrangerTraffic("d", CUT)
+    keeping = asyncio.create_task(traffic.keep(path))
+    for face in faces(20):
+        traffic.observe(face, gallery("ann"))
+    await wait_for(path.exists, timeout_s=10, what="the file")
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
+    assert counted(StrangerTraffic.load(path, "d", CUT)) == counted(traffic)
+
+
+def test_a_folder_that_cannot_be_written_loses_no_count(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    traffic, path = StrangerTraffic("d", CUT), tmp_path / "traffic.json"
+    traffic.observe(faces(1)[0], gallery("ann"))
+    traffic.save(tmp_path / "file" / "traffic.json")
+    traffic.save(path)
+    assert counted(StrangerTraffic.load(path, "d", CUT)) == {"ann": 1}
