@@ -115,7 +115,7 @@ def _from_traffic(config: MonitorConfig) -> Calibration:
     from monitor.gallery.stranger_traffic import StrangerTraffic
 
     files, path = locate(config.faces), config.gallery.traffic_file
-    cut = files.calibration.adjusted(config.faces.similarity_threshold, config.faces.margin).candidate_threshold
+    cut = files.thresholds.adjusted(config.faces.similarity_threshold, config.faces.margin).candidate_threshold
     observed = StrangerTraffic.load(path, files.digest, cut).observed()
     try:
         return fit(observed, files, f"strangers in this daemon's own rooms, {len(observed.by_identity)} identities")
@@ -182,7 +182,7 @@ def _thresholds(config: MonitorConfig) -> float:
     from monitor.faces.packs import locate
 
     files = locate(config.faces)
-    return files.calibration.adjusted(config.faces.similarity_threshold, config.faces.margin).similarity_threshold
+    return files.thresholds.adjusted(config.faces.similarity_threshold, config.faces.margin).similarity_threshold
 
 
 def _as_json(
