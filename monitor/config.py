@@ -33,6 +33,8 @@ _IN_DATA_DIR: Mapping[tuple[str, str], str] = {
     ("storage", "url"): "sqlite:///{}/monitor.db",
     ("evidence", "folder"): "{}/evidence",
     ("faces", "cache_dir"): "{}/cache",
+    ("gallery", "calibration_file"): "{}/calibration.json",
+    ("gallery", "traffic_file"): "{}/stranger_traffic.json",
 }
 
 
@@ -43,8 +45,9 @@ class MonitorConfig(BaseModel):
 
     data_dir: Path = Field(
         Path("data"),
-        description="Folder of what the daemon writes: the database, the evidence and the prepared networks, unless "
-        "storage.url, evidence.folder or faces.cache_dir says otherwise.",
+        description="Folder of what the daemon writes: the database, the evidence, the prepared networks and "
+        "the calibration, unless storage.url, evidence.folder, faces.cache_dir, gallery.calibration_file or "
+        "gallery.traffic_file says otherwise.",
     )
     streams_file: Path = Field(Path("config/streams.yaml"), description="The rooms to watch.")
     streams: StreamsConfig = Field(default_factory=StreamsConfig, description="How rooms are read.")

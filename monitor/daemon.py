@@ -26,12 +26,16 @@ from monitor.evidence.metrics import EvidenceMetrics
 from monitor.evidence.recorder import EvidenceRecorder
 from monitor.faces.metrics import FacesMetrics
 from monitor.faces.pool import VisionPool
+from monitor.gallery.calibration_file import calibration_of
 from monitor.gallery.gallery import Gallery
 from monitor.gallery.metrics import GalleryMetrics
+from monitor.gallery.stranger_traffic import StrangerTraffic
 from monitor.incidents.book import IncidentBook
 from monitor.incidents.metrics import IncidentsMetrics
 from monitor.pipeline import Look, StreamPaths
+from monitor.sightings.evidence_limit import sized_test
 from monitor.sightings.metrics import SightingsMetrics
+from monitor.sightings.sequential_test import SequentialTest
 from monitor.storage.database import Database
 from monitor.storage.incidents import SqlIncidentStore
 from monitor.storage.outbox import SqlOutbox
@@ -106,6 +110,8 @@ class _Parts:
         self.clock = clock
         self.database = database
         self.registry = registry = _registry()
+        self._test: SequentialTest | None = None
+        self._strangers: StrangerTraffic | None = None
         self.pool = VisionPool(config.faces, FacesMetrics(registry))
         references = SqlReferenceStore(database)
         self.gallery = Gallery(
@@ -145,6 +151,8 @@ class _Parts:
             incidents=self.book,
             evidence=self.recorder,
             config=self.config.sightings,
+            test=self.evidence_test,
+            strangers=self.strangers,
             metrics=SightingsMetrics(self.registry),
             clock=self.clock,
         )
@@ -176,19 +184,53 @@ class _Parts:
             receivers=len(self.receivers),
         )
 
+    def evidence_test(self) -> SequentialTest:
+        """The evidence that a sighting needs; known once everything is loaded."""
+        assert self._test is not None, "no room is watched before everything is loaded"
+        return self._test
+
+    def strangers(self) -> StrangerTraffic:
+        """Where faces that match nobody are counted; known once everything is loaded."""
+        assert self._strangers is not None, "no room is watched before everything is loaded"
+        return self._strangers
+
     async def load(self) -> None:
-        """Load what lasts: networks, faces, open incidents."""
+        """Load what lasts: networks, calibration, faces, open incidents."""
         await self.pool.start()
+        pack = self.pool.pack
+        self._strangers = StrangerTraffic.load(self.config.gallery.traffic_file, pack.digest, pack.candidate_threshold)
+        calibration = calibration_of(pack, self.config.gallery.calibration_file)
+        self._test = await asyncio.to_thread(sized_test, calibration, self.config.sightings)
+        log.info(
+            "evidence_sized alpha=%.2g limit=%.2f calibration=%r",
+            self._test.alpha,
+            self._test.limit,
+            calibration.source,
+        )
         await self.gallery.sync()
         await self.book.restore()
         await self.recorder.clear()
         for gap in self.watch().gaps:
             log.warning("nothing_to_watch %s", gap)
+        self._compare_with_budget()
+
+    def _compare_with_budget(self) -> None:
+        watch, budget = self.watch(), self.config.sightings.alert_budget
+        if watch.streams > budget.rooms or watch.identities > budget.identities:
+            log.warning(
+                "alert_budget_too_small rooms=%d identities=%d budget_rooms=%d budget_identities=%d "
+                "consequence=more_false_alerts remedy=set_sightings.alert_budget",
+                watch.streams,
+                watch.identities,
+                budget.rooms,
+                budget.identities,
+            )
 
     def jobs(self) -> list[Coroutine[Any, Any, None]]:
         """What runs for as long as the daemon does."""
         return [
             self.gallery.watch(),
+            self.strangers().keep(self.config.gallery.traffic_file),
             self.dispatcher.run(),
             _tick(self.book),
             _measure_delay(self.registry),
@@ -227,6 +269,7 @@ async def running_daemon(
         await parts.roster.restore()
         await server.serve(parts.app())
         await parts.load()
+        stack.callback(parts.strangers().save, config.gallery.traffic_file)
         async with asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(job) for job in parts.jobs()]
             log.info("daemon_started streams=%d url=%s", len(parts.roster), server.url)

@@ -11,7 +11,7 @@ from typing import Protocol
 from monitor.clock import Clock
 from monitor.errors import FrameLost, StorageError
 from monitor.evidence.manifest import Findings
-from monitor.faces.face import PackInfo, PictureFaces
+from monitor.faces.face import Embedding, PackInfo, PictureFaces
 from monitor.faces.still import StillFaces
 from monitor.gallery.identity import Identity, Match
 from monitor.gallery.snapshot import GallerySnapshot
@@ -20,6 +20,7 @@ from monitor.incidents.book import WriteEvidence
 from monitor.incidents.incident import Decision, Incident
 from monitor.sightings.config import SightingsConfig
 from monitor.sightings.metrics import SightingsMetrics
+from monitor.sightings.sequential_test import SequentialTest
 from monitor.sightings.sighting import EvidenceVerdict, Sighting
 from monitor.sightings.tracker import Tracker, TrackUpdate
 from monitor.streams.feed import StreamFeed
@@ -42,6 +43,12 @@ class FaceFinder(Protocol):
     def pack(self) -> PackInfo: ...
 
     async def analyse(self, frame: EncodedFrame, last_luma: bytes | None = None) -> tuple[PictureFaces, ...]: ...
+
+
+class Strangers(Protocol):
+    """The part of the StrangerTraffic that a stream's path uses."""
+
+    def observe(self, stranger: Embedding, gallery: GallerySnapshot) -> None: ...
 
 
 class Incidents(Protocol):
@@ -108,6 +115,8 @@ class StreamPaths:
         incidents: Incidents,
         evidence: Evidence,
         config: SightingsConfig,
+        test: Callable[[], SequentialTest],
+        strangers: Callable[[], Strangers],
         metrics: SightingsMetrics,
         clock: Clock,
     ) -> None:
@@ -116,6 +125,8 @@ class StreamPaths:
         self._incidents = incidents
         self._evidence = evidence
         self._config = config
+        self._test = test
+        self._strangers = strangers
         self._metrics = metrics
         self._clock = clock
         self._looks: dict[str, Look] = {}
@@ -128,9 +139,8 @@ class StreamPaths:
     async def run(self, feed: StreamFeed) -> None:
         """Consume one stream's frames for ever; a lost frame or a failed write costs that frame only."""
         config = _patient(self._config, feed.longest_interval_s)
-        path = _Path(
-            feed=feed, faces=StillFaces(self._faces), tracker=Tracker(feed.stream.id, self._faces.pack, config)
-        )
+        tracker = Tracker(feed.stream.id, self._faces.pack, config, self._test())
+        path = _Path(feed=feed, faces=StillFaces(self._faces), tracker=tracker)
         try:
             while True:
                 frame = await feed.next_frame()
@@ -138,6 +148,8 @@ class StreamPaths:
                 await self._burst(path, frame.epoch)
         finally:
             self._looks.pop(feed.stream.id, None)
+            tracker.end()
+            self._count_strangers(tracker)
 
     async def _burst(self, path: _Path, epoch: int) -> None:
         """Look at denser pictures around a candidate, so that proof does not wait for the sampling interval."""
@@ -173,12 +185,17 @@ class StreamPaths:
             matches = [None if face.embedding is None else snapshot.match(face.embedding) for face in picture.faces]
             updates = path.tracker.observe(frame, picture, matches)
             self._metrics.count(updates)
+            self._count_strangers(path.tracker)
             decisions = []
             for update in updates:
                 if update.sighting is not None and (decision := await self._report(stream, snapshot, update.sighting)):
                     decisions.append(decision)
             path.feed.settle(attention([update.verdict for update in updates], decisions))
             self._remember(stream, picture, matches, updates, snapshot, decisions[-1] if decisions else None)
+
+    def _count_strangers(self, tracker: Tracker) -> None:
+        for stranger in tracker.take_strangers():
+            self._strangers().observe(stranger, self._gallery())
 
     async def _report(self, stream: Stream, snapshot: GallerySnapshot, sighting: Sighting) -> Decision | None:
         identity = snapshot.identities.get(sighting.identity_id)
@@ -235,7 +252,8 @@ def _patient(config: SightingsConfig, interval_s: float) -> SightingsConfig:
 
 def _best_verdict(updates: list[TrackUpdate]) -> EvidenceVerdict:
     """The verdict nearest to a proof: the enum is ordered from nobody to passed, passed first."""
-    order = [EvidenceVerdict.PASSED, EvidenceVerdict.TOO_SHORT, EvidenceVerdict.TOO_FEW_SAMPLES]
+    order = [EvidenceVerdict.PASSED, EvidenceVerdict.WEAK_EVIDENCE]
+    order += [EvidenceVerdict.TOO_SHORT, EvidenceVerdict.TOO_FEW_SAMPLES]
     order += [EvidenceVerdict.SMALL_MARGIN, EvidenceVerdict.BELOW_SIMILARITY, EvidenceVerdict.NOBODY_PROTECTED]
     found = {update.verdict for update in updates}
     return next((verdict for verdict in order if verdict in found), EvidenceVerdict.NOBODY_PROTECTED)

@@ -83,6 +83,7 @@ def _part_checks(config: MonitorConfig) -> Iterator[Check]:
     has_nvidia = Path("/dev/nvidiactl").exists()
     yield parts.check_provider(config.faces.provider, parts.available_providers(), has_nvidia=has_nvidia)
     yield parts.check_pack(config.faces)
+    yield parts.check_calibration(config.faces, config.gallery.calibration_file)
     yield parts.check_gallery(config.gallery.folder)
     yield parts.check_database(Path(make_url(config.storage.url).database or ""))
     yield parts.check_evidence(config.evidence.folder)

@@ -55,6 +55,22 @@ def check_pack(config: FacesConfig) -> Check:
     return ok("pack", f"{info.name} on {info.provider}, {info.dimension}-d, digest {info.digest[:12]}, {info.licence}")
 
 
+def check_calibration(faces: FacesConfig, path: Path) -> Check:
+    """Which calibration holds, and whether it belongs to the pack."""
+    from monitor.faces.packs import locate
+    from monitor.gallery.calibration_file import calibration_of
+
+    try:
+        calibration = calibration_of(locate(faces), path)
+    except PackError as err:
+        return fail("calibration", f"belongs to a pack that cannot be used: {err}", "put the pack right first")
+    except GalleryError as err:
+        return fail("calibration", str(err), f"run monitor calibrate, or remove {path}")
+    return ok(
+        "calibration", f"{calibration.source}; {len(calibration.identities)} identities with figures of their own"
+    )
+
+
 def check_gallery(folder: Path) -> Check:
     """Whether the protected people's files can be read; the photos are judged by ``monitor gallery check``."""
     from monitor.gallery.folder import read_identity_file, scan_folder

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config, os.environ)
     # What the gallery would log is what this command prints.
     logging.getLogger("monitor.gallery").addHandler(logging.NullHandler())
-    with _progress_bar(args.json) as progress:
+    with progress_bar(args.json) as progress:
         snapshot = asyncio.run(_synchronise(config, args.action, progress))
     if args.json:
         print(json.dumps(_as_json(snapshot), ensure_ascii=False))
@@ -96,7 +96,7 @@ async def _store(config: MonitorConfig, action: str) -> AsyncGenerator[Reference
 
 
 @contextmanager
-def _progress_bar(quiet: bool) -> Iterator[Progress]:
+def progress_bar(quiet: bool) -> Iterator[Progress]:
     """A bar on a terminal's stderr; nothing elsewhere."""
     if quiet or not sys.stderr.isatty():
         yield lambda done, total, photo: None

@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "check-config": ("monitor.cli.check_config", "validate the configuration without starting anything"),
         "scan": ("monitor.cli.scan", "look for protected people in files, folders and addresses"),
         "gallery": ("monitor.cli.gallery", "list, check or enrol the protected people"),
+        "calibrate": ("monitor.cli.calibrate", "measure how alike strangers are, and say what to expect"),
         "streams": ("monitor.cli.streams", "list, add, remove or watch the rooms of a running daemon"),
         "bench": ("monitor.cli.bench", "measure how long an alert takes, and what watching costs"),
     }

@@ -229,8 +229,10 @@ async def _scanner(
     from monitor.errors import GalleryError
     from monitor.faces.metrics import FacesMetrics
     from monitor.faces.pool import VisionPool
+    from monitor.gallery.calibration_file import calibration_of
     from monitor.gallery.gallery import Gallery
     from monitor.gallery.metrics import GalleryMetrics
+    from monitor.sightings.evidence_limit import sized_test
 
     folder = args.gallery or config.gallery.folder
     registry = CollectorRegistry()
@@ -249,7 +251,8 @@ async def _scanner(
             print(f"monitor: gallery: {problem}", file=sys.stderr)
         if not snapshot.references:
             raise GalleryError(f"{folder}: no identity with an accepted photo; there is nobody to look for")
-        yield Scanner(pool, snapshot, config.sightings, _judge(args, snapshot))
+        test = sized_test(calibration_of(pool.pack, config.gallery.calibration_file), config.sightings)
+        yield Scanner(pool, snapshot, config.sightings, test, _judge(args, snapshot))
 
 
 def _refusal(photo: RefusedPhoto) -> str:

@@ -16,6 +16,7 @@ from monitor.gallery.identity import Match
 from monitor.gallery.snapshot import GallerySnapshot
 from monitor.sightings.config import SightingsConfig
 from monitor.sightings.evidence import assess_match
+from monitor.sightings.sequential_test import SequentialTest
 from monitor.sightings.sighting import EvidenceVerdict
 from monitor.sightings.tracker import Tracker, TrackUpdate
 from monitor.streams.packet import EncodedFrame
@@ -23,7 +24,7 @@ from monitor.streams.packet import EncodedFrame
 SINGLE_FRAME = "single_frame"
 """The verdict on an image: one picture is all the evidence that there can be."""
 
-_UNPROVEN = (EvidenceVerdict.TOO_FEW_SAMPLES, EvidenceVerdict.TOO_SHORT)
+_UNPROVEN = (EvidenceVerdict.TOO_FEW_SAMPLES, EvidenceVerdict.TOO_SHORT, EvidenceVerdict.WEAK_EVIDENCE)
 _SAME_SIGHTING_S = 5.0
 """Sightings of one identity that are no further apart are reported as one: cuts end a track, not a presence."""
 
@@ -101,11 +102,17 @@ class Scanner:
     """
 
     def __init__(
-        self, faces: Faces, gallery: GallerySnapshot, config: SightingsConfig, judge: Judge | None = None
+        self,
+        faces: Faces,
+        gallery: GallerySnapshot,
+        config: SightingsConfig,
+        test: SequentialTest,
+        judge: Judge | None = None,
     ) -> None:
         self._faces = faces
         self._gallery = gallery
         self._config = config
+        self._test = test
         self._judge = judge
 
     async def image(self, path: Path) -> ScanResult:
@@ -127,7 +134,7 @@ class Scanner:
         :raises StreamError: reading failed; FrameLost: not one picture could be decoded.
         """
         tally = _Tally(self._faces.pack)
-        tracker = Tracker("scan", self._faces.pack, self._config)
+        tracker = Tracker("scan", self._faces.pack, self._config, self._test)
         lost: FrameLost | None = None
         async for frame, analysed in self._analysed(frames):
             try:

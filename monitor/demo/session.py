@@ -130,7 +130,11 @@ def demo_config(folder: Path, networks_dir: Path, inbox: Inbox, *, port: int) ->
         {
             "data_dir": folder,
             "network": {"allow": ["127.0.0.0/8"]},
-            "gallery": {"folder": folder / "gallery"},
+            "gallery": {
+                "folder": folder / "gallery",
+                "calibration_file": folder / "calibration.json",
+                "traffic_file": folder / "stranger_traffic.json",
+            },
             "evidence": {"folder": folder / "evidence"},
             "storage": {"url": f"sqlite:///{folder / 'monitor.db'}"},
             "faces": FacesConfig(cache_dir=networks_dir),

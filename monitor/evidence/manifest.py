@@ -111,6 +111,8 @@ def _sighting(sighting: Sighting) -> dict[str, Any]:
         "stream_time_last": round(sighting.stream_time_last, 6),
         "samples_seen": sighting.samples_seen,
         "samples_matched": sighting.samples_matched,
+        "log_likelihood": round(sighting.log_likelihood, 4),
+        "log_likelihood_needed": round(sighting.log_likelihood_needed, 4),
     }
 
 

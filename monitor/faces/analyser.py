@@ -79,16 +79,16 @@ def load(config: FacesConfig) -> FaceAnalyser:
     else:
         detector = ScrfdDetector(files.detector, detector_session)
     detector.detect(np.zeros(_WARM_UP_SHAPE, np.uint8))
-    calibration = files.calibration.adjusted(config.similarity_threshold, config.margin)
+    thresholds = files.thresholds.adjusted(config.similarity_threshold, config.margin)
     info = PackInfo(
         name=files.name,
         digest=files.digest,
         dimension=recogniser.dimension,
         licence=files.licence,
         provider=provider,
-        similarity_threshold=calibration.similarity_threshold,
-        candidate_threshold=calibration.candidate_threshold,
-        margin=calibration.margin,
+        similarity_threshold=thresholds.similarity_threshold,
+        candidate_threshold=thresholds.candidate_threshold,
+        margin=thresholds.margin,
     )
     return FaceAnalyser(info, detector, recogniser, config)
 

@@ -96,7 +96,7 @@ class EvidencePictures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackInfo:
-    """Which networks are loaded, and the calibration that goes with them."""
+    """Which networks are loaded, and the thresholds that go with them."""
 
     name: str
     digest: str

@@ -1,4 +1,4 @@
-"""Model packs: a detector and a recogniser under one name, digest and calibration."""
+"""Model packs: a detector and a recogniser under one name, digest and thresholds."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ _LICENCES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Calibration:
+class Thresholds:
     """From which cosines a pack's embeddings speak of one person."""
 
     similarity_threshold: float
     candidate_threshold: float
     margin: float
 
-    def adjusted(self, similarity_threshold: float | None, margin: float | None) -> Calibration:
+    def adjusted(self, similarity_threshold: float | None, margin: float | None) -> Thresholds:
         """With the operator's own values; the candidate threshold keeps its distance below the other."""
         similarity = self.similarity_threshold if similarity_threshold is None else similarity_threshold
-        return Calibration(
+        return Thresholds(
             similarity_threshold=similarity,
             candidate_threshold=max(0.0, similarity - (self.similarity_threshold - self.candidate_threshold)),
             margin=self.margin if margin is None else margin,
         )
 
 
-SFACE_CALIBRATION = Calibration(similarity_threshold=0.42, candidate_threshold=0.34, margin=0.08)
+SFACE_THRESHOLDS = Thresholds(similarity_threshold=0.42, candidate_threshold=0.34, margin=0.08)
 """Strangers against sharp references: mean 0.06, standard deviation 0.08, highest of 490 pairs 0.34. The same person:
 0.83 across two portraits, 0.4 to 0.8 in a moving 32 px face at 200 kbit/s."""
 
-ARCFACE_CALIBRATION = Calibration(similarity_threshold=0.45, candidate_threshold=0.38, margin=0.08)
+ARCFACE_THRESHOLDS = Thresholds(similarity_threshold=0.45, candidate_threshold=0.38, margin=0.08)
 """buffalo_l reaches a false match rate of 1e-6 at 0.408; a list of many people needs more."""
 
 
@@ -58,7 +58,7 @@ class PackFiles:
     """SHA-256 over the networks' own digests, and how they were prepared."""
     detector: Path
     recogniser: Path
-    calibration: Calibration
+    thresholds: Thresholds
 
 
 def locate(config: FacesConfig) -> PackFiles:
@@ -80,7 +80,7 @@ def _opencv_zoo(cache_dir: Path) -> PackFiles:
         digest=_combined([*(net.sha256 for net in nets), f"preparation {opencv_zoo.PREPARATION_VERSION}"]),
         detector=detector,
         recogniser=recogniser,
-        calibration=SFACE_CALIBRATION,
+        thresholds=SFACE_THRESHOLDS,
     )
 
 
@@ -104,7 +104,7 @@ def _insightface(name: str, folder: Path | None) -> PackFiles:
         digest=digest,
         detector=detector,
         recogniser=recogniser,
-        calibration=ARCFACE_CALIBRATION,
+        thresholds=ARCFACE_THRESHOLDS,
     )
 
 

@@ -16,6 +16,16 @@ class GalleryConfig(BaseModel):
         default=Path("celebrity_gallery"),
         description="Folder with one sub-folder per protected person: identity.yaml and photos beside it.",
     )
+    calibration_file: Path = Field(
+        default=Path("data/calibration.json"),
+        description="What `monitor calibrate` wrote; while there is no such file the pack's built-in calibration "
+        "holds. Read at start.",
+    )
+    traffic_file: Path = Field(
+        default=Path("data/stranger_traffic.json"),
+        description="Where the daemon counts how similar the strangers in its rooms are to each protected person, "
+        "numbers only; `monitor calibrate` without a folder fits to it.",
+    )
     min_face_px: float = Field(
         default=80.0,
         ge=20,

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from monitor.sightings.alert_budget import AlertBudget
+
 
 class SightingsConfig(BaseModel):
     """How many pictures, over how long, prove an identity on a stream."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    alert_budget: AlertBudget = Field(
+        default_factory=AlertBudget, description="How many false alerts may come; sizes the evidence that is asked for."
+    )
     min_samples: int = Field(
         default=3,
         ge=2,

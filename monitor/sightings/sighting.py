@@ -20,6 +20,8 @@ class EvidenceVerdict(StrEnum):
     SMALL_MARGIN = "small_margin"
     TOO_FEW_SAMPLES = "too_few_samples"
     TOO_SHORT = "too_short"
+    WEAK_EVIDENCE = "weak_evidence"
+    """Enough pictures match, but a stranger could look so more often than the alert budget allows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,11 @@ class Sighting:
     """How many pictures of the track were compared, since the sighting before this one if there was one."""
     samples_matched: int
     """How many of them passed the similarity threshold."""
+    log_likelihood: float
+    """What the pictures were worth when the sighting began: natural log of the likelihood ratio, this identity
+    against a stranger."""
+    log_likelihood_needed: float
+    """What the alert budget asked for."""
 
     @property
     def seconds(self) -> float:

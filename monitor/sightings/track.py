@@ -13,6 +13,7 @@ from monitor.faces.face import Box, Embedding, PackInfo
 from monitor.gallery.identity import Match
 from monitor.sightings.config import SightingsConfig
 from monitor.sightings.evidence import SPACING_S, assess, assess_match, leading_identity, matching
+from monitor.sightings.sequential_test import MOST_PICTURES, Comparison, SequentialTest
 from monitor.sightings.sighting import EvidenceVerdict, Sample, Sighting
 
 MAX_SAMPLES = 16
@@ -35,13 +36,16 @@ class Appearance:
 class Track:
     """Changes with every picture its face is in; only its tracker touches it. Pictures may come out of order."""
 
-    def __init__(self, id_: int, stream_id: str, config: SightingsConfig, pack: PackInfo) -> None:
+    def __init__(self, id_: int, stream_id: str, config: SightingsConfig, pack: PackInfo, test: SequentialTest) -> None:
         self.id = id_
         self.announced = False
         """The tracker has handed its sighting out."""
         self._stream_id = stream_id
         self._config = config
         self._pack = pack
+        self._test = test
+        self._comparisons: list[Comparison] = []
+        self._log_likelihood = 0.0
         self._appearances: list[Appearance] = []
         self._samples: list[Sample] = []
         self._sighting: Sighting | None = None
@@ -77,14 +81,16 @@ class Track:
         self._count_burst(stream_time, match)
         if self._sighting is not None:
             return self._extend(self._sighting, match, sample)
-        if sample is not None:
-            bisect.insort(self._samples, sample, key=_by_time)
-        oldest = self.last_seen - self._config.evidence_window_s
-        self._samples = thinned([kept for kept in self._samples if kept.stream_time >= oldest])
+        self._gather(stream_time, match, sample)
         verdict = assess(self._samples, self._config, self._pack)
-        if verdict is EvidenceVerdict.PASSED:
-            self._begin()
-        return verdict
+        return self._weigh() if verdict is EvidenceVerdict.PASSED else verdict
+
+    @property
+    def stranger(self) -> Embedding | None:
+        """How the face looked, if it was seen more than once and was never a candidate for anybody."""
+        if self._seen < 2 or self._burst is not None:
+            return None
+        return self._appearances[len(self._appearances) // 2].embedding
 
     @property
     def sighting(self) -> Sighting | None:
@@ -98,9 +104,28 @@ class Track:
         steps = [-1, *range(1, self._config.burst_samples)][: self._config.burst_samples]
         return tuple(self._burst.origin + step * burst_step(self._config) for step in steps)
 
-    def _begin(self) -> None:
+    def _gather(self, stream_time: float, match: Match | None, sample: Sample | None) -> None:
+        """Keep what the evidence window holds."""
+        if sample is not None:
+            bisect.insort(self._samples, sample, key=_by_time)
+        if match is not None:
+            bisect.insort(self._comparisons, Comparison(stream_time=stream_time, match=match), key=_by_time)
+        oldest = self.last_seen - self._config.evidence_window_s
+        self._samples = thinned([kept for kept in self._samples if kept.stream_time >= oldest])
+        self._comparisons = [kept for kept in self._comparisons if kept.stream_time >= oldest][-MOST_PICTURES:]
+
+    def _weigh(self) -> EvidenceVerdict:
+        """Begin a sighting if the pictures are worth the alert budget."""
         identity_id = leading_identity(self._samples, self._pack)
         assert identity_id is not None
+        self._log_likelihood = self._test.log_likelihood(self._comparisons, identity_id)
+        if self._log_likelihood < self._test.limit:
+            return EvidenceVerdict.WEAK_EVIDENCE
+        self._begin(identity_id)
+        return EvidenceVerdict.PASSED
+
+    def _begin(self, identity_id: str) -> None:
+        self._comparisons.clear()
         self._samples = matching(self._samples, identity_id, self._pack)
         self._matched = len(self._samples)
         self._sighting = self._sight(str(ULID.from_datetime(self._samples[0].utc)), identity_id)
@@ -141,6 +166,8 @@ class Track:
             best=max(self._samples, key=similarity),
             samples_seen=self._seen,
             samples_matched=self._matched,
+            log_likelihood=self._log_likelihood,
+            log_likelihood_needed=self._test.limit,
         )
 
     def _count_burst(self, stream_time: float, match: Match | None) -> None:

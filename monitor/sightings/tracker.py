@@ -9,10 +9,11 @@ from datetime import datetime
 
 import numpy as np
 
-from monitor.faces.face import Face, PackInfo, PictureFaces
+from monitor.faces.face import Embedding, Face, PackInfo, PictureFaces
 from monitor.gallery.identity import Match
 from monitor.sightings.config import SightingsConfig
 from monitor.sightings.evidence import assess_match
+from monitor.sightings.sequential_test import SequentialTest
 from monitor.sightings.sighting import EvidenceVerdict, Sample, Sighting
 from monitor.sightings.track import Appearance, Track, burst_step, similarity
 from monitor.streams.packet import EncodedFrame
@@ -44,15 +45,17 @@ class TrackUpdate:
 class Tracker:
     """The tracks of one stream. Belongs to one task; nothing in it waits."""
 
-    def __init__(self, stream_id: str, pack: PackInfo, config: SightingsConfig) -> None:
+    def __init__(self, stream_id: str, pack: PackInfo, config: SightingsConfig, test: SequentialTest) -> None:
         self._stream_id = stream_id
         self._pack = pack
         self._config = config
+        self._test = test
         self._epoch = -1
         self._tracks: list[Track] = []
         self._next_id = 1
         self._pictures: deque[float] = deque(maxlen=_PICTURES_REMEMBERED)
         self._newest = 0.0
+        self._strangers: deque[Embedding] = deque(maxlen=_MAX_TRACKS)
 
     def observe(self, frame: EncodedFrame, picture: PictureFaces, matches: Sequence[Match | None]) -> list[TrackUpdate]:
         """Take one analysed picture; pictures of an epoch may come in any order.
@@ -95,6 +98,20 @@ class Tracker:
                     wanted.append(moment)
         return tuple(wanted)
 
+    def end(self) -> None:
+        """The stream is over, and with it every track."""
+        self._forget(self._tracks)
+
+    def take_strangers(self) -> list[Embedding]:
+        """One embedding of each face that left since the last call and never resembled anybody protected."""
+        taken = list(self._strangers)
+        self._strangers.clear()
+        return taken
+
+    def _forget(self, tracks: Sequence[Track]) -> None:
+        self._strangers.extend(track.stranger for track in tracks if track.stranger is not None)
+        self._tracks = [track for track in self._tracks if track not in tracks]
+
     def _is_new(self, epoch: int, stream_time: float) -> bool:
         """Whether the picture is to be looked at; forgets the tracks that are over."""
         if epoch < self._epoch:
@@ -103,7 +120,7 @@ class Tracker:
         set_back = stream_time < self._newest - self._config.track_lost_after_s - 3 * burst_step(self._config)
         if epoch > self._epoch or set_back:
             self._epoch = epoch
-            self._tracks.clear()
+            self._forget(self._tracks)
             self._pictures.clear()
             self._newest = stream_time
         if stream_time in self._pictures:
@@ -111,7 +128,7 @@ class Tracker:
         self._pictures.append(stream_time)
         self._newest = max(self._newest, stream_time)
         alive_since = self._newest - self._config.track_lost_after_s
-        self._tracks = [track for track in self._tracks if track.last_seen >= alive_since]
+        self._forget([track for track in self._tracks if track.last_seen < alive_since])
         return True
 
     def _assign(self, stream_time: float, appearances: Sequence[Appearance]) -> list[Track]:
@@ -128,7 +145,7 @@ class Tracker:
         return [assigned.get(column) or self._new_track(one) for column, one in enumerate(appearances)]
 
     def _new_track(self, first: Appearance) -> Track:
-        track = Track(self._next_id, self._stream_id, self._config, self._pack)
+        track = Track(self._next_id, self._stream_id, self._config, self._pack, self._test)
         track.appear(first)
         self._next_id += 1
         if len(self._tracks) >= _MAX_TRACKS:

@@ -239,6 +239,16 @@ def test_a_database_is_neither_made_nor_changed(tmp_path):
     assert path.read_bytes() == before
 
 
+def test_a_calibration_that_cannot_be_used_fails_before_the_daemon_would(tmp_path):
+    faces = FacesConfig(cache_dir=tmp_path / "cache")
+    path = tmp_path / "calibration.json"
+    told(parts.check_calibration(faces, path), CheckStatus.OK, "built in, from few faces")
+    path.write_text("{}")
+    told(parts.check_calibration(faces, path), CheckStatus.FAIL, "is not a calibration", "monitor calibrate")
+    missing = faces.model_copy(update={"pack": "buffalo_l", "pack_dir": tmp_path / "none"})
+    told(parts.check_calibration(missing, path), CheckStatus.FAIL, "put the pack right first")
+
+
 def test_a_file_in_the_place_of_the_evidence_fails(tmp_path):
     (tmp_path / "evidence").write_text("")
     told(parts.check_evidence(tmp_path / "evidence"), CheckStatus.FAIL, "is not a folder")
@@ -251,7 +261,7 @@ def test_a_healthy_machine_and_configuration_exit_with_0(monitor, operator):
     assert (code, failed) == (0, {})
     assert set(checks) == {
         *("python", "packages", "onnxruntime", "opencv", "faiss", "opencv-loads", "libav", "clock", "configuration"),
-        *("provider", "pack", "gallery", "database", "evidence", "disk", "port"),
+        *("provider", "pack", "calibration", "gallery", "database", "evidence", "disk", "port"),
     }
     assert checks["pack"]["detail"].startswith("opencv-zoo on cpu, 128-d, digest ")
 

@@ -82,7 +82,7 @@ def test_the_bar_on_a_terminal_counts_photos_and_takes_no_markup_from_names(monk
 
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr("sys.stderr", Terminal())
-    with gallery._progress_bar(quiet=False) as progress:
+    with gallery.progress_bar(quiet=False) as progress:
         progress(1, 2, "somebody/[red]photo.jpg")
     assert "1/2" in Terminal.text
     assert "[red]photo.jpg" in Terminal.text

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from support.rooms import PACK, Shown, frame_at
+from support.rooms import PACK, TEST, Shown, frame_at
 
 from monitor.cli.scan import Kind, _row
 from monitor.cli.scanner import Scanner
@@ -44,7 +44,7 @@ class OneFace:
 
 def scanner(*shown: Shown) -> Scanner:
     one = OneFace(*shown)
-    return Scanner(one, one, SightingsConfig())  # type: ignore[arg-type]
+    return Scanner(one, one, SightingsConfig(), TEST)  # type: ignore[arg-type]
 
 
 async def frames(count: int) -> AsyncIterator[EncodedFrame]:

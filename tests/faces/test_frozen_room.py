@@ -18,11 +18,14 @@ from monitor.faces.config import FacesConfig
 from monitor.faces.face import PackInfo
 from monitor.faces.metrics import FacesMetrics
 from monitor.faces.pool import VisionPool
+from monitor.gallery.calibration_defaults import default_calibration
 from monitor.gallery.identity import Identity
 from monitor.gallery.snapshot import GallerySnapshot
+from monitor.gallery.stranger_traffic import StrangerTraffic
 from monitor.incidents.incident import Incident
 from monitor.pipeline import StreamPaths
 from monitor.sightings.config import SightingsConfig
+from monitor.sightings.evidence_limit import sized_test
 from monitor.sightings.metrics import SightingsMetrics
 from monitor.sightings.sighting import Sighting
 from monitor.streams.config import StreamsConfig
@@ -67,6 +70,8 @@ async def test_a_protected_face_in_a_frozen_picture_goes_on_being_a_sighting(
             incidents=incidents,
             evidence=incidents,  # type: ignore[arg-type]
             config=SightingsConfig(burst_samples=0),
+            test=lambda: sized_test(default_calibration(pool.pack), SightingsConfig()),
+            strangers=lambda: StrangerTraffic("d1", 0.3),
             metrics=SightingsMetrics(registry),
             clock=clock,
         )

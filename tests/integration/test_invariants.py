@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -93,6 +94,10 @@ async def test_strangers_leave_no_embedding_keys_leave_no_trace_and_the_loop_is_
             assert await folder.stop() == 0
             assert KEY not in told
             assert KEY not in folder.log
+            traffic = json.loads((tmp_path / "daemon" / "data" / "stranger_traffic.json").read_text())
+            counted = {identity: sum(bins.values()) for identity, bins in traffic["identities"].items()}
+            assert 1 <= counted.pop("barack_obama") <= 3, "once for each time on air, not for each picture"
+            assert not counted
             await no_stranger_is_written(folder, await embeddings(tmp_path / "daemon" / "data" / "cache"))
             late = buckets(told)
             assert late["+Inf"] > 20

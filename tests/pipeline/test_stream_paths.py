@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 from support.packets import FORMAT, gop
+from support.rooms import TEST
 from support.violations import PACK, START, make_identity, make_permission, make_reference, make_stream
 from support.waiting import wait_for
 
@@ -23,6 +24,7 @@ from monitor.evidence.recorder import DRAW_TRIES, EvidenceRecorder
 from monitor.faces.face import Box, EvidencePictures, Face, PictureFaces, Quality
 from monitor.gallery.identity import Identity
 from monitor.gallery.snapshot import GallerySnapshot
+from monitor.gallery.stranger_traffic import StrangerTraffic
 from monitor.incidents.book import IncidentBook
 from monitor.incidents.config import IncidentsConfig
 from monitor.incidents.incident import Decision, Incident
@@ -83,6 +85,8 @@ class Room:
             incidents=IncidentBook(store, IncidentsConfig(), clock, IncidentsMetrics(registry)),
             evidence=EvidenceRecorder(self.evidence, self.vision, clock, EvidenceMetrics(registry), "0.1.0"),
             config=SightingsConfig(),
+            test=lambda: TEST,
+            strangers=lambda: StrangerTraffic("d1", 0.3),
             metrics=SightingsMetrics(registry),
             clock=clock,
         )

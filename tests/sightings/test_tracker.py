@@ -464,5 +464,6 @@ def test_metrics_count_verdicts_and_sightings_begun() -> None:
         "below_similarity": 0,
         "small_margin": 0,
         "too_short": 0,
+        "weak_evidence": 0,
     }
     assert registry.get_sample_value("monitor_sightings_total") == 1

@@ -30,6 +30,8 @@ IN_DATA_DIR = {
     ("storage", "url"): "null: monitor.db in data_dir.",
     ("evidence", "folder"): "null: evidence in data_dir.",
     ("faces", "cache_dir"): "null: cache in data_dir.",
+    ("gallery", "calibration_file"): "null: calibration.json in data_dir.",
+    ("gallery", "traffic_file"): "null: stranger_traffic.json in data_dir.",
 }
 
 RECEIVERS = """\

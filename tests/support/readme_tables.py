@@ -58,7 +58,11 @@ async def _scrape() -> str:
         config = MonitorConfig.model_validate(
             {
                 "data_dir": folder,
-                "gallery": {"folder": f"{folder}/gallery"},
+                "gallery": {
+                    "folder": f"{folder}/gallery",
+                    "calibration_file": f"{folder}/calibration.json",
+                    "traffic_file": f"{folder}/stranger_traffic.json",
+                },
                 "evidence": {"folder": f"{folder}/evidence"},
                 "storage": {"url": f"sqlite:///{folder}/monitor.db"},
                 "faces": {"workers": 1, "cache_dir": f"{folder}/cache"},

@@ -11,8 +11,13 @@ import numpy as np
 from support.gallery import reference, unit
 
 from monitor.faces.face import Box, Embedding, Face, PackInfo, PictureFaces, Quality
+from monitor.gallery.calibration import Calibration, MatchingScores
 from monitor.gallery.identity import Candidate, Match
+from monitor.gallery.score_tail import Tail
+from monitor.gallery.stranger_scores import StrangerScores
 from monitor.sightings.config import SightingsConfig
+from monitor.sightings.evidence_limit import sized_test
+from monitor.sightings.sequential_test import SequentialTest
 from monitor.sightings.tracker import Tracker, TrackUpdate
 from monitor.streams.packet import EncodedFrame, Packet, VideoFormat
 
@@ -29,6 +34,21 @@ PACK = PackInfo(
     candidate_threshold=0.30,
     margin=0.05,
 )
+
+CALIBRATION = Calibration(
+    pack_name=PACK.name,
+    pack_digest=PACK.digest,
+    source="made up",
+    observations=0,
+    strangers=StrangerScores(
+        centre=0.0, spread=0.04, tail=Tail(threshold=0.08, exceedance=0.0228, scale=0.016, shape=-0.1)
+    ),
+    matching=MatchingScores(centre=0.55, spread=0.1),
+    persistence=0.75,
+)
+"""Strangers stand so far off that three pictures at the pack's similarity threshold are worth any budget."""
+
+TEST = sized_test(CALIBRATION, SightingsConfig())
 
 
 def frame_at(*seconds: float, epoch: int = 1) -> EncodedFrame:
@@ -94,9 +114,10 @@ class Room:
 
     config: SightingsConfig = field(default_factory=SightingsConfig)
     pack: PackInfo = PACK
+    test: SequentialTest = TEST
 
     def __post_init__(self) -> None:
-        self.tracker = Tracker("room", self.pack, self.config)
+        self.tracker = Tracker("room", self.pack, self.config, self.test)
         self._pictures = 0
 
     def show(

@@ -115,6 +115,8 @@ def make_sighting(
         best=samples[-1],
         samples_seen=seen or len(samples),
         samples_matched=len(samples),
+        log_likelihood=30.0,
+        log_likelihood_needed=20.0,
     )
 
 

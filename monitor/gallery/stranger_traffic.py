@@ -1,0 +1,165 @@
+"""How similar the strangers in the daemon's own rooms are to each protected person: counts, never an embedding."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitor.errors import GalleryError
+from monitor.faces.face import Embedding
+from monitor.gallery.calibration_file import replace_file
+from monitor.gallery.calibration_fit import Observed
+from monitor.gallery.snapshot import GallerySnapshot
+
+log = logging.getLogger(__name__)
+
+FORMAT = "likeness-stranger-traffic"
+FORMAT_VERSION = 1
+BINS = 200
+"""Of the cosine from -1 to 1."""
+
+MOST_REFERENCES = 2000
+"""Of larger galleries the identities first in order stand for all; the daemon's loop computes this."""
+
+_SAVE_EVERY_S = 300.0
+
+Counts = NDArray[np.int64]
+"""Shape (BINS,)."""
+
+
+class StrangerTraffic:
+    """A histogram for each identity. Belongs to the event loop.
+
+    What is counted is one picture of each face that left without ever having been a candidate for anybody, so that the
+    pictures of one face count once. Whoever came closer than the pack's candidate threshold may have been the person
+    and is left out, so nothing is known above it: the fit extrapolates from below. A protected person who was on screen
+    and never came that close is counted as a stranger; centre and spread are robust against a few of those.
+    """
+
+    def __init__(self, pack_digest: str, cut: float) -> None:
+        self._pack_digest = pack_digest
+        self._cut = cut
+        self._counts: dict[str, Counts] = {}
+        self._cohort = _Cohort(GallerySnapshot.empty())
+        self._changed = False
+
+    @classmethod
+    def load(cls, path: Path, pack_digest: str, cut: float) -> Self:
+        """What was counted before; nothing where there is no file, or one of another pack.
+
+        :param cut: the pack's candidate threshold.
+
+        :raises GalleryError: the file is there and cannot be used; names the remedy.
+        """
+        traffic = cls(pack_digest, cut)
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            if document["format"] != FORMAT or document["format_version"] != FORMAT_VERSION:
+                raise ValueError(f"format {document['format']!r} {document['format_version']!r}")
+            if document["pack_digest"] == pack_digest:
+                traffic._take(document)
+            else:
+                log.warning("stranger_traffic_of_another_pack file=%s consequence=counting_starts_anew", path)
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as err:
+            raise GalleryError(f"{path}: cannot be used: {err}; remove it, and counting starts anew") from err
+        return traffic
+
+    def observe(self, stranger: Embedding, gallery: GallerySnapshot) -> None:
+        """Count one face that matched nobody against everybody.
+
+        :param stranger: shape (D,), L2-normalised; not kept.
+        """
+        if gallery is not self._cohort.gallery:
+            self._cohort = _Cohort(gallery)
+        for identity_id, similarity in self._cohort.similarities(stranger).items():
+            if similarity < self._cut:
+                counts = self._counts.setdefault(identity_id, np.zeros(BINS, np.int64))
+                counts[min(BINS - 1, max(0, int((similarity + 1) / 2 * BINS)))] += 1
+                self._changed = True
+
+    def observed(self) -> Observed:
+        """What was counted, as similarities evenly spread within their bins."""
+        by_identity = {identity_id: _expanded(counts, self._cut) for identity_id, counts in self._counts.items()}
+        strangers = np.concatenate([np.empty(0), *by_identity.values()])
+        return Observed(strangers=strangers, matching=np.empty(0), by_identity=by_identity, cut=self._cut)
+
+    async def keep(self, path: Path) -> None:
+        """Save every few minutes, for ever; a save that fails is tried again with the next."""
+        while True:
+            await asyncio.sleep(_SAVE_EVERY_S)
+            if self._changed:
+                document, self._changed = self._document(), False
+                self._changed |= not await asyncio.to_thread(_saved, path, document)
+
+    def save(self, path: Path) -> None:
+        """Write what was counted since the last time, if anything was."""
+        if self._changed:
+            self._changed = not _saved(path, self._document())
+
+    def _document(self) -> dict[str, Any]:
+        """A copy that another thread may write."""
+        known = self._cohort.gallery.identities or self._counts
+        return {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "pack_digest": self._pack_digest,
+            "cut": self._cut,
+            "identities": {
+                identity_id: {str(bin_): int(counts[bin_]) for bin_ in np.flatnonzero(counts)}
+                for identity_id, counts in sorted(self._counts.items())
+                if identity_id in known
+            },
+        }
+
+    def _take(self, document: Mapping[str, Any]) -> None:
+        self._cut = min(self._cut, float(document["cut"]))
+        for identity_id, bins in document["identities"].items():
+            counts = self._counts[str(identity_id)] = np.zeros(BINS, np.int64)
+            for bin_, count in bins.items():
+                if not 0 <= int(bin_) < BINS or int(count) < 0:
+                    raise ValueError(f"{identity_id}: bin {bin_} holds {count}")
+                counts[int(bin_)] = int(count)
+
+
+class _Cohort:
+    """References of one gallery snapshot as one matrix."""
+
+    def __init__(self, gallery: GallerySnapshot) -> None:
+        self.gallery = gallery
+        used = gallery.references[:MOST_REFERENCES]
+        owners = [reference.identity_id for reference in used]
+        self._starts = [i for i, owner in enumerate(owners) if i == 0 or owners[i - 1] != owner]
+        self._identities = [owners[start] for start in self._starts]
+        self._references = np.stack([reference.embedding for reference in used]) if used else None
+
+    def similarities(self, probe: Embedding) -> dict[str, float]:
+        """Identity to the highest similarity over its references."""
+        if self._references is None:
+            return {}
+        highest = np.maximum.reduceat(self._references @ probe, self._starts)
+        return dict(zip(self._identities, highest.tolist(), strict=True))
+
+
+def _saved(path: Path, document: Mapping[str, Any]) -> bool:
+    try:
+        replace_file(path, json.dumps(document, ensure_ascii=False) + "\n")
+    except GalleryError as err:
+        log.error("stranger_traffic_not_saved detail=%s", err)
+        return False
+    return True
+
+
+def _expanded(counts: Counts, cut: float) -> NDArray[np.float64]:
+    width = 2 / BINS
+    spread = [-1 + width * (bin_ + (np.arange(counts[bin_]) + 0.5) / counts[bin_]) for bin_ in np.flatnonzero(counts)]
+    values: NDArray[np.float64] = np.concatenate([np.empty(0), *spread])
+    return values[values < cut]
