@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "scan": ("monitor.cli.scan", "look for protected people in files, folders and addresses"),
         "gallery": ("monitor.cli.gallery", "list, check or enrol the protected people"),
         "streams": ("monitor.cli.streams", "list, add, remove or watch the rooms of a running daemon"),
+        "evaluate": ("monitor.cli.evaluate", "measure how surely people are found again"),
         "bench": ("monitor.cli.bench", "measure how long an alert takes, and what watching costs"),
     }
 )
