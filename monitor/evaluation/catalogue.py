@@ -11,7 +11,7 @@ from monitor.evaluation import disguise, geometry
 from monitor.evaluation.shot import Shot, mirrored
 
 BIT_RATE = 1_500_000
-"""Of a clip that no transformation squeezes, bits a second."""
+"""Of a clip that no transformation squeezes, bits a second at 25 pictures a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +36,8 @@ _EVERY = (
     Transformation(name="scale_480p", description="scaled to 854 x 480", apply=lambda shot: geometry.scaled(shot, 480)),
     Transformation(name="scale_360p", description="scaled to 640 x 360", apply=lambda shot: geometry.scaled(shot, 360)),
     Transformation(name="scale_240p", description="scaled to 426 x 240", apply=lambda shot: geometry.scaled(shot, 240)),
-    Transformation(name="h264_500k", description="720p at 500 kbit/s", bit_rate=500_000),
-    Transformation(name="h264_200k", description="720p at 200 kbit/s", bit_rate=200_000),
+    Transformation(name="h264_500k", description="720p at 500 kbit/s (25 fps)", bit_rate=500_000),
+    Transformation(name="h264_200k", description="720p at 200 kbit/s (25 fps)", bit_rate=200_000),
     Transformation(name="mirror", description="left and right exchanged", apply=mirrored),
     Transformation(
         name="crop",

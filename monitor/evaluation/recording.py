@@ -21,6 +21,9 @@ from monitor.evaluation.studio import FPS
 GOP_S = 2
 """Seconds from keyframe to keyframe."""
 
+RATED_FPS = 25
+"""Bit rates are those of a room that sends so many pictures a second; a recording has fewer, and as many bits each."""
+
 _SHOWN_WIDTH = 400
 _JPEG_QUALITY = 80
 
@@ -32,14 +35,17 @@ def transformed(shots: Sequence[Shot], transformation: Transformation) -> Iterab
 
 
 def write_recording(path: Path, shots: Iterable[Shot], bit_rate: int) -> None:
-    """Write an MP4 file: H.264 main profile, ``FPS`` pictures and at most ``bit_rate`` bits a second.
+    """Write an MP4 file: H.264 main profile, ``FPS`` pictures a second.
 
     The first shot gives the size.
+
+    :param bit_rate: bits a second at most, had it ``RATED_FPS`` pictures a second.
     """
+    rate = bit_rate * FPS // RATED_FPS
     with av.open(str(path), "w", format="mp4") as output:
         stream: VideoStream | None = None
         for index, shot in enumerate(shots):
-            stream = stream or _stream(output, shot, bit_rate)
+            stream = stream or _stream(output, shot, rate)
             frame = av.VideoFrame.from_ndarray(shot.picture, format="bgr24")
             frame.pts, frame.time_base = index, Fraction(1, FPS)
             output.mux(stream.encode(frame))

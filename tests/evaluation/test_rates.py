@@ -22,7 +22,13 @@ from monitor.faces.face import PackInfo
 @pytest.mark.parametrize(
     ("hits", "trials", "low", "high"),
     # As R's binom.test prints them; the one-sided ones are 0.05 ** (1 / n).
-    [(5, 10, 0.1871, 0.8129), (1, 20, 0.0013, 0.2487), (90, 100, 0.8238, 0.9510), (0, 10, 0, 0.2589), (2, 2, 0.2236, 1)],
+    [
+        (5, 10, 0.1871, 0.8129),
+        (1, 20, 0.0013, 0.2487),
+        (90, 100, 0.8238, 0.9510),
+        (0, 10, 0, 0.2589),
+        (2, 2, 0.2236, 1),
+    ],
 )
 def test_bounds_are_the_exact_binomial_ones(hits: int, trials: int, low: float, high: float) -> None:
     assert clopper_pearson(hits, trials) == pytest.approx((low, high), abs=1e-4)
