@@ -36,6 +36,8 @@ from monitor.streams.packet import EncodedFrame
 INTERVAL_S = 1.0
 """Between the pictures of a clip that are analysed: about as dense as the daemon's after a first candidate."""
 
+_MOST_REASONS = 5
+
 Progress = Callable[[str, int, int], None]
 """What is being done, steps done, steps in all."""
 
@@ -134,8 +136,10 @@ class Evaluator:
             if gallery.references:
                 arenas.append(_Arena(plan=_searchable(one, gallery, examined), gallery=gallery))
         if not any(arena.plan.mated for arena in arenas):
-            reasons = "; ".join(f"{one.what}: {one.why}" for one in (*examined.skipped, *refused))
-            raise MonitorError(f"nobody who was enrolled has another photo that can be searched for. {reasons}")
+            reasons = [f"{one.what}: {one.why}" for one in (*examined.skipped, *refused)][:_MOST_REASONS]
+            raise MonitorError(
+                f"nobody who was enrolled has another photo that can be searched for. {'; '.join(reasons)}"
+            )
         return arenas, refused
 
     def _searches(self, arenas: Sequence[_Arena], examined: Examined) -> Searches:
