@@ -12,9 +12,10 @@ from monitor.faces.detect import Detections, Detector
 from monitor.faces.embed import Recogniser
 from monitor.faces.face import Box, Embedding, Face, PackInfo, Quality
 from monitor.faces.gate import GateVerdict, judge
-from monitor.faces.providers import open_session, resolve
+from monitor.faces.providers import Session, open_session, resolve
 from monitor.faces.quality import measure
 from monitor.faces.scrfd import ScrfdDetector
+from monitor.faces.second_look import SUSPECTED_FROM, WINDOW_PX, SecondLook
 from monitor.faces.yunet import YuNet
 
 MOST_EMBEDDED = 24
@@ -75,7 +76,7 @@ def load(config: FacesConfig) -> FaceAnalyser:
     recogniser = Recogniser(files.recogniser, open_session(files.recogniser, provider))
     detector: Detector
     if files.name == packs.OPENCV_ZOO:
-        detector = YuNet(detector_session)
+        detector = _yunet(detector_session, config)
     else:
         detector = ScrfdDetector(files.detector, detector_session)
     detector.detect(np.zeros(_WARM_UP_SHAPE, np.uint8))
@@ -91,6 +92,12 @@ def load(config: FacesConfig) -> FaceAnalyser:
         margin=thresholds.margin,
     )
     return FaceAnalyser(info, detector, recogniser, config)
+
+
+def _yunet(session: Session, config: FacesConfig) -> Detector:
+    if not config.second_look:
+        return YuNet(session)
+    return SecondLook(YuNet(session, reported_from=SUSPECTED_FROM), YuNet(session, sides=(WINDOW_PX,)))
 
 
 def _usable(found: Detections, picture: NDArray[np.uint8]) -> Detections:

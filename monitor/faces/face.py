@@ -55,8 +55,8 @@ class Face:
 
     box: Box
     landmarks: NDArray[np.float32] = field(repr=False)
-    """Shape (5, 2), pixels: right eye, left eye, nose, right and left mouth corner, as seen in the picture
-    from left to right."""
+    """Shape (5, 2), pixels: right eye, left eye, nose, right and left mouth corner, as an upright face
+    shows them from left to right."""
     det_score: float
     """The detector's confidence, 0 to 1."""
     quality: Quality

@@ -27,10 +27,17 @@ _OUTPUTS = [f"{head}_{stride}" for stride in _STRIDES for head in _HEADS]
 class YuNet:
     """A :class:`monitor.faces.detect.Detector`."""
 
-    def __init__(self, session: Session, sides: Sequence[int] = (FINE_SIDE_PX, COARSE_SIDE_PX)) -> None:
+    def __init__(
+        self,
+        session: Session,
+        sides: Sequence[int] = (FINE_SIDE_PX, COARSE_SIDE_PX),
+        reported_from: float = REPORTED_FROM,
+    ) -> None:
+        """:param reported_from: det_score of the weakest detection that is given out."""
         self._session = session
         self._input = session.get_inputs()[0].name
         self._sides = tuple(sides)
+        self._reported_from = reported_from
 
     def detect(self, picture: NDArray[np.uint8]) -> Detections:
         """All faces of ``picture`` (shape (H, W, 3), BGR); one search for each side, merged."""
@@ -42,11 +49,16 @@ class YuNet:
         values = self._session.run(_OUTPUTS, {self._input: blob})
         outputs = {name: value[0] for name, value in zip(_OUTPUTS, values, strict=True)}
         width = fitted.canvas.shape[1]
-        return restored(merged([decode_stride(outputs, stride, width // stride) for stride in _STRIDES]), fitted)
+        return restored(
+            merged([decode_stride(outputs, stride, width // stride, self._reported_from) for stride in _STRIDES]),
+            fitted,
+        )
 
 
-def decode_stride(outputs: Mapping[str, NDArray[np.float32]], stride: int, columns: int) -> Detections:
-    """The detections of one stride's heads from ``REPORTED_FROM``, in pixels of the network's input.
+def decode_stride(
+    outputs: Mapping[str, NDArray[np.float32]], stride: int, columns: int, reported_from: float = REPORTED_FROM
+) -> Detections:
+    """The detections of one stride's heads from ``reported_from``, in pixels of the network's input.
 
     det_score is the geometric mean of class and object confidence; centres are offsets from the cell, sizes are
     logarithms, all in units of the stride.
@@ -56,7 +68,7 @@ def decode_stride(outputs: Mapping[str, NDArray[np.float32]], stride: int, colum
     """
     confidence = outputs[f"cls_{stride}"][:, 0].clip(0, 1) * outputs[f"obj_{stride}"][:, 0].clip(0, 1)
     det_scores = np.sqrt(confidence)
-    cells = np.flatnonzero(det_scores >= REPORTED_FROM)
+    cells = np.flatnonzero(det_scores >= reported_from)
     origins = np.stack([cells % columns, cells // columns], axis=1).astype(np.float32)
     regression = outputs[f"bbox_{stride}"][cells]
     centres = (origins + regression[:, :2]) * stride
