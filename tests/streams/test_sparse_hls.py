@@ -90,7 +90,8 @@ async def test_a_keyframe_is_had_for_one_request_once_their_size_is_known(
     room = MeasuredRoom(server, segments, speed=10, window=30)
     async with watching(make_stream(room.url), config=EVERY_10_S) as watch:
         await until(lambda: len(watch.frames["room"]) >= 4, within_s=15)
-        assert len(room.asked) <= 5
+        # Of these one may still be on its way.
+        assert len(room.asked) <= len(watch.frames["room"]) + 1
         largest = max(frame.size for frame in watch.frames["room"])
         assert all(sent < 2 * largest for sent in list(room.sent.values())[1:])
 
