@@ -34,6 +34,7 @@ from monitor.incidents.book import IncidentBook
 from monitor.incidents.metrics import IncidentsMetrics
 from monitor.pipeline import Look, StreamPaths
 from monitor.sightings.evidence_limit import sized_test
+from monitor.sightings.expectation import spread_over
 from monitor.sightings.metrics import SightingsMetrics
 from monitor.sightings.sequential_test import SequentialTest
 from monitor.storage.database import Database
@@ -145,6 +146,8 @@ class _Parts:
         )
 
     def _paths(self) -> StreamPaths:
+        metrics = SightingsMetrics(self.registry)
+        metrics.false_alerts_expected.set_function(self._false_alerts_expected)
         return StreamPaths(
             faces=self.pool,
             gallery=lambda: self.gallery.snapshot,
@@ -153,7 +156,7 @@ class _Parts:
             config=self.config.sightings,
             test=self.evidence_test,
             strangers=self.strangers,
-            metrics=SightingsMetrics(self.registry),
+            metrics=metrics,
             clock=self.clock,
         )
 
@@ -213,6 +216,12 @@ class _Parts:
         for gap in self.watch().gaps:
             log.warning("nothing_to_watch %s", gap)
         self._compare_with_budget()
+
+    def _false_alerts_expected(self) -> float:
+        watch = self.watch()
+        if not watch.streams or not watch.identities:
+            return 0.0
+        return spread_over(self.config.sightings.alert_budget, watch.streams, watch.identities)
 
     def _compare_with_budget(self) -> None:
         watch, budget = self.watch(), self.config.sightings.alert_budget

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,8 +30,11 @@ MOST_REFERENCES = 2000
 
 _SAVE_EVERY_S = 300.0
 
+MOST_OF_IDENTITY = 10_000
+"""Counts of an identity above which, when they are saved, all of its are halved: new traffic outweighs old."""
+
 Counts = NDArray[np.int64]
-"""Shape (BINS,)."""
+"""Shape (identities, BINS)."""
 
 
 class StrangerTraffic:
@@ -46,8 +49,10 @@ class StrangerTraffic:
     def __init__(self, pack_digest: str, cut: float) -> None:
         self._pack_digest = pack_digest
         self._cut = cut
-        self._counts: dict[str, Counts] = {}
         self._cohort = _Cohort(GallerySnapshot.empty())
+        self._rows: dict[str, int] = {}
+        self._counts: Counts = np.zeros((0, BINS), np.int64)
+        self._cohort_rows: NDArray[np.intp] = np.zeros(0, np.intp)
         self._changed = False
 
     @classmethod
@@ -55,7 +60,6 @@ class StrangerTraffic:
         """What was counted before; nothing where there is no file, or one of another pack.
 
         :param cut: the pack's candidate threshold.
-
         :raises GalleryError: the file is there and cannot be used; names the remedy.
         """
         traffic = cls(pack_digest, cut)
@@ -79,16 +83,20 @@ class StrangerTraffic:
         :param stranger: shape (D,), L2-normalised; not kept.
         """
         if gallery is not self._cohort.gallery:
-            self._cohort = _Cohort(gallery)
-        for identity_id, similarity in self._cohort.similarities(stranger).items():
-            if similarity < self._cut:
-                counts = self._counts.setdefault(identity_id, np.zeros(BINS, np.int64))
-                counts[min(BINS - 1, max(0, int((similarity + 1) / 2 * BINS)))] += 1
-                self._changed = True
+            self._adopt(gallery)
+        similarities = self._cohort.similarities(stranger)
+        counted = similarities < self._cut
+        bins = np.clip(((similarities[counted] + 1) / 2 * BINS).astype(np.intp), 0, BINS - 1)
+        self._counts[self._cohort_rows[counted], bins] += 1
+        self._changed |= bool(counted.any())
 
     def observed(self) -> Observed:
         """What was counted, as similarities evenly spread within their bins."""
-        by_identity = {identity_id: _expanded(counts, self._cut) for identity_id, counts in self._counts.items()}
+        by_identity = {
+            identity_id: similarities
+            for identity_id, row in self._rows.items()
+            if len(similarities := _expanded(self._counts[row], self._cut))
+        }
         strangers = np.concatenate([np.empty(0), *by_identity.values()])
         return Observed(strangers=strangers, matching=np.empty(0), by_identity=by_identity, cut=self._cut)
 
@@ -97,37 +105,40 @@ class StrangerTraffic:
         while True:
             await asyncio.sleep(_SAVE_EVERY_S)
             if self._changed:
-                document, self._changed = self._document(), False
-                self._changed |= not await asyncio.to_thread(_saved, path, document)
+                copy, self._changed = self._copy(), False
+                self._changed |= not await asyncio.to_thread(_saved, path, *copy)
 
     def save(self, path: Path) -> None:
         """Write what was counted since the last time, if anything was."""
         if self._changed:
-            self._changed = not _saved(path, self._document())
+            self._changed = not _saved(path, *self._copy())
 
-    def _document(self) -> dict[str, Any]:
-        """A copy that another thread may write."""
-        known = self._cohort.gallery.identities or self._counts
-        return {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "pack_digest": self._pack_digest,
-            "cut": self._cut,
-            "identities": {
-                identity_id: {str(bin_): int(counts[bin_]) for bin_ in np.flatnonzero(counts)}
-                for identity_id, counts in sorted(self._counts.items())
-                if identity_id in known
-            },
-        }
+    def _adopt(self, gallery: GallerySnapshot) -> None:
+        """Count for this gallery from now on; whoever left it is forgotten, who is new starts at nothing."""
+        self._cohort = _Cohort(gallery)
+        kept = [identity_id for identity_id in self._rows if identity_id in gallery.identities]
+        names = list(dict.fromkeys([*kept, *self._cohort.identities]))
+        counts = np.zeros((len(names), BINS), np.int64)
+        counts[: len(kept)] = self._counts[[self._rows[identity_id] for identity_id in kept]]
+        self._counts, self._rows = counts, {identity_id: row for row, identity_id in enumerate(names)}
+        self._cohort_rows = np.array([self._rows[identity_id] for identity_id in self._cohort.identities], np.intp)
+
+    def _copy(self) -> tuple[dict[str, Any], list[str], Counts]:
+        """What another thread may write; halves what has grown too large."""
+        self._counts[self._counts.sum(axis=1) > MOST_OF_IDENTITY] //= 2
+        head = {"format": FORMAT, "format_version": FORMAT_VERSION, "pack_digest": self._pack_digest, "cut": self._cut}
+        return head, list(self._rows), self._counts.copy()
 
     def _take(self, document: Mapping[str, Any]) -> None:
         self._cut = min(self._cut, float(document["cut"]))
-        for identity_id, bins in document["identities"].items():
-            counts = self._counts[str(identity_id)] = np.zeros(BINS, np.int64)
+        identities = document["identities"]
+        self._counts = np.zeros((len(identities), BINS), np.int64)
+        for row, (identity_id, bins) in enumerate(identities.items()):
+            self._rows[str(identity_id)] = row
             for bin_, count in bins.items():
-                if not 0 <= int(bin_) < BINS or int(count) < 0:
+                if not 0 <= int(bin_) < BINS or not 0 <= int(count) < 2**48:
                     raise ValueError(f"{identity_id}: bin {bin_} holds {count}")
-                counts[int(bin_)] = int(count)
+                self._counts[row, int(bin_)] = int(count)
 
 
 class _Cohort:
@@ -138,27 +149,33 @@ class _Cohort:
         used = gallery.references[:MOST_REFERENCES]
         owners = [reference.identity_id for reference in used]
         self._starts = [i for i, owner in enumerate(owners) if i == 0 or owners[i - 1] != owner]
-        self._identities = [owners[start] for start in self._starts]
+        self.identities = [owners[start] for start in self._starts]
         self._references = np.stack([reference.embedding for reference in used]) if used else None
 
-    def similarities(self, probe: Embedding) -> dict[str, float]:
-        """Identity to the highest similarity over its references."""
+    def similarities(self, probe: Embedding) -> NDArray[np.float32]:
+        """The highest similarity over each identity's references, in the order of ``identities``."""
         if self._references is None:
-            return {}
-        highest = np.maximum.reduceat(self._references @ probe, self._starts)
-        return dict(zip(self._identities, highest.tolist(), strict=True))
+            return np.empty(0, np.float32)
+        # Not by BLAS: for so small a product its threads cost the loop more than they bring where cores are busy.
+        cosines = np.einsum("ij,j->i", self._references, probe)
+        highest: NDArray[np.float32] = np.maximum.reduceat(cosines, self._starts)
+        return highest
 
 
-def _saved(path: Path, document: Mapping[str, Any]) -> bool:
+def _saved(path: Path, head: Mapping[str, Any], names: Sequence[str], counts: Counts) -> bool:
+    identities = {
+        identity_id: {str(bin_): int(row[bin_]) for bin_ in np.flatnonzero(row)}
+        for identity_id, row in sorted(zip(names, counts, strict=True), key=lambda pair: pair[0])
+    }
     try:
-        replace_file(path, json.dumps(document, ensure_ascii=False) + "\n")
+        replace_file(path, json.dumps({**head, "identities": identities}, ensure_ascii=False) + "\n")
     except GalleryError as err:
         log.error("stranger_traffic_not_saved detail=%s", err)
         return False
     return True
 
 
-def _expanded(counts: Counts, cut: float) -> NDArray[np.float64]:
+def _expanded(counts: NDArray[np.int64], cut: float) -> NDArray[np.float64]:
     width = 2 / BINS
     spread = [-1 + width * (bin_ + (np.arange(counts[bin_]) + 0.5) / counts[bin_]) for bin_ in np.flatnonzero(counts)]
     values: NDArray[np.float64] = np.concatenate([np.empty(0), *spread])

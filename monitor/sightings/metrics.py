@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from monitor.sightings.sighting import EvidenceVerdict
 from monitor.sightings.tracker import TrackUpdate
@@ -22,6 +22,12 @@ class SightingsMetrics:
         )
         self.sightings = Counter(
             "monitor_sightings", "Sightings begun: a face's evidence for one identity passed.", registry=registry
+        )
+        self.false_alerts_expected = Gauge(
+            "monitor_false_alerts_expected_per_day",
+            "False alerts a day to expect of as many rooms and identities as there are now, by the calibration in use; "
+            "above sightings.alert_budget.false_alerts_per_day the budget's rooms or identities are too few.",
+            registry=registry,
         )
         for verdict in EvidenceVerdict:
             self.verdicts.labels(verdict)

@@ -59,6 +59,8 @@ def test_data_dir_moves_everything_that_is_written_unless_it_is_placed_itself(wr
     assert config.storage.url == "sqlite:////srv/m/monitor.db"
     assert config.evidence.folder == Path("/proof")
     assert config.faces.cache_dir == Path("/srv/m/cache")
+    assert config.gallery.calibration_file == Path("/srv/m/calibration.json")
+    assert config.gallery.traffic_file == Path("/srv/m/stranger_traffic.json")
 
 
 def test_variables_are_replaced_inside_values_and_dollar_escapes_stay(write):

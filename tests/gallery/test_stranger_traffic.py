@@ -94,6 +94,37 @@ def test_whoever_left_the_gallery_leaves_the_counts(tmp_path: Path) -> None:
     assert list(json.loads(path.read_text())["identities"]) == ["bob"]
 
 
+def test_whoever_is_not_enrolled_again_yet_keeps_the_counts(tmp_path: Path) -> None:
+    path, traffic, both = tmp_path / "traffic.json", StrangerTraffic("d", CUT), gallery("ann", "bob")
+    for face in faces(50):
+        traffic.observe(face, both)
+    traffic.save(path)
+    again = StrangerTraffic.load(path, "d", CUT)
+    half = [one for one in both.references if one.identity_id == "ann"]
+    again.observe(faces(1)[0], GallerySnapshot.build(both.identities, half, refused=(), errors=()))
+    before = counted(traffic)
+    assert counted(again) == {"ann": before["ann"] + 1, "bob": before["bob"]}
+
+
+def test_the_counts_of_an_identity_are_bounded_and_new_ones_outweigh_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monitor.gallery.stranger_traffic.MOST_OF_IDENTITY", 400)
+    traffic, people = StrangerTraffic("d", CUT), gallery("ann")
+    for seed in range(20):
+        for face in faces(100, seed):
+            traffic.observe(face, people)
+        traffic.save(tmp_path / "traffic.json")
+        assert counted(traffic)["ann"] <= 500
+    assert counted(traffic)["ann"] > 150
+
+
+def test_a_face_that_is_not_finite_is_not_counted() -> None:
+    traffic = StrangerTraffic("d", CUT)
+    traffic.observe(np.full(DIMENSION, np.nan, np.float32), gallery("ann"))
+    assert counted(traffic) == {}
+
+
 def test_counts_of_another_pack_are_not_mixed_in(tmp_path: Path) -> None:
     path, traffic = tmp_path / "traffic.json", StrangerTraffic("d", CUT)
     traffic.observe(faces(1)[0], gallery("ann"))
