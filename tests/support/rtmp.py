@@ -55,14 +55,14 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def nginx_rtmp(folder: Path, directives: str = "") -> Iterator[RtmpServer]:
+def nginx_rtmp(folder: Path, directives: str = "", *, chunk_size: int = 4096) -> Iterator[RtmpServer]:
     """nginx-rtmp on a free port, with its files in ``folder`` and more ``directives`` for its application."""
     port = free_port()
     (folder / "nginx.conf").write_text(
         f"""load_module {_MODULE};
 daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/error.log;
 events {{ worker_connections 128; }}
-rtmp {{ server {{ listen 127.0.0.1:{port}; chunk_size 4096;
+rtmp {{ server {{ listen 127.0.0.1:{port}; chunk_size {chunk_size};
   application live {{ live on; idle_streams off; drop_idle_publisher 5s; {directives} }} }} }}
 """
     )
