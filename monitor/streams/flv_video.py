@@ -66,7 +66,7 @@ class FlvVideo:
         if len(head) < _HEAD_BYTES:
             head = b"".join(parts)
         # An empty tag is what some servers keep a connection alive with.
-        if len(head) < _LEAST_BYTES or not self.wants(head[0]):
+        if len(head) < _LEAST_BYTES or (self._keyframes_only and not self.wants(head[0])):
             return None
         codec, kind, offset, start = _enhanced(head) if head[0] & 0x80 else _legacy(head)
         if kind not in (_CONFIGURATION, _PICTURE):

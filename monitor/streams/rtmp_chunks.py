@@ -25,8 +25,8 @@ _CIRCLE = 1 << 32
 _SMALL = 1024
 """Chunks below this are so many that their headers are better taken out all at once."""
 
-Wants = Callable[[int, int], bool]
-"""Whether a message of a kind whose body begins with a byte is to be collected; others cost no copying."""
+Wants = Callable[[int], bool]
+"""Whether a video message whose body begins with a byte is to be collected."""
 
 
 @dataclass(slots=True)
@@ -64,11 +64,13 @@ class ChunkReader:
     """A push parser: :meth:`feed` it with pieces of any size.
 
     :param most_bytes: of one message that is collected, and half of what all messages under way may take.
-    :param wants: None: every message is collected.
+    :param unwanted: kinds of messages that are passed over, which costs no copying.
+    :param wants: the same for single messages of video; None: all are collected.
     """
 
-    def __init__(self, *, most_bytes: int, wants: Wants | None = None) -> None:
+    def __init__(self, *, most_bytes: int, unwanted: frozenset[int] = frozenset(), wants: Wants | None = None) -> None:
         self._most_bytes = most_bytes
+        self._unwanted = unwanted
         self._wants = wants
         self._streams: dict[int, _ChunkStream] = {}
         self._chunk_size = DEFAULT_CHUNK_SIZE
@@ -180,7 +182,9 @@ class ChunkReader:
             raise StreamError(StreamReason.TOO_LARGE, "too much of messages that are under way")
 
     def _is_wanted(self, stream: _ChunkStream, first: int) -> bool:
-        if self._wants is not None and stream.kind > PEER_BANDWIDTH and not self._wants(stream.kind, first):
+        if stream.kind in self._unwanted:
+            return False
+        if self._wants is not None and stream.kind == VIDEO and not self._wants(first):
             return False
         if stream.size > self._most_bytes:
             raise StreamError(StreamReason.TOO_LARGE, f"a message of {stream.size} bytes")

@@ -107,7 +107,7 @@ def test_an_aborted_message_is_forgotten_and_its_stream_goes_on() -> None:
 
 
 def test_what_is_not_wanted_is_neither_kept_nor_given_out() -> None:
-    reader = ChunkReader(most_bytes=MOST, wants=lambda kind, first: kind == VIDEO and first == 0x17)
+    reader = ChunkReader(most_bytes=MOST, unwanted=frozenset((SOUND, DATA)), wants=lambda first: first == 0x17)
     kinds = [(SOUND, b"\xaf"), (DATA, b"\x02"), (VIDEO, b"\x27"), (VIDEO, b"\x17")]
     data = b"".join(chunked(kind, first + bytes(60_000)) for kind, first in kinds)
     assert len(read(announced(CHUNK_SIZE) + data, 1 << 20, reader)) == 1
