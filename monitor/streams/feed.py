@@ -207,10 +207,11 @@ class StreamFeed:
     def push(self, packets: Sequence[Packet], received_bytes: int) -> None:
         """Packets in decoding order. Stream time that jumps starts a new epoch."""
         self._count_received(received_bytes)
+        now = self._clock.monotonic()
         for packet in packets:
             if self._jumped(packet):
                 self.begin(self._known_format)
-            self._take(packet)
+            self._take(packet, now)
         self._measure_ring()
         self._progress.set()
 
@@ -328,19 +329,19 @@ class StreamFeed:
             return replace(packet, is_keyframe=False, is_recovery_point=True)
         return packet
 
-    def _take(self, packet: Packet) -> None:
-        packet = self._judged(packet)
+    def _take(self, packet: Packet, now: float) -> None:
+        packet = self._judged(packet) if packet.is_keyframe else packet
         self._last_dts = packet.dts
         self.ring.push((packet,))
+        stream_time = packet.dts * self._tick_s
         if packet.is_keyframe:
-            self._on_keyframe(packet)
+            self._on_keyframe(packet, now)
         else:
-            self._arrivals.delta_at = self._clock.monotonic()
-            self._without_keyframe(packet.dts * self._tick_s)
-        self._gap.arrived(packet.dts * self._tick_s)
+            self._arrivals.delta_at = now
+            self._without_keyframe(stream_time)
+        self._gap.arrived(stream_time)
 
-    def _on_keyframe(self, packet: Packet) -> None:
-        now = self._clock.monotonic()
+    def _on_keyframe(self, packet: Packet, now: float) -> None:
         stream_time = packet.pts * self._tick_s
         if self._last_keyframe_time is not None:
             gop_s = stream_time - self._last_keyframe_time

@@ -61,12 +61,12 @@ class FlvVideo:
         :raises StreamError: BAD_DATA, UNSUPPORTED for a codec that is not watched.
         """
         # Times are taken of every tag, so that none is more than half a circle from the one before.
-        dts = self._unwrapped(time_ms)
+        dts = self._time = time_ms if self._time is None else _unwrapped(time_ms, self._time)
         head = bytes(parts[0][:_HEAD_BYTES]) if parts else b""
         if len(head) < _HEAD_BYTES:
             head = b"".join(parts)
         # An empty tag is what some servers keep a connection alive with.
-        if len(head) < _LEAST_BYTES or not self.wants(head[0]):
+        if len(head) < _LEAST_BYTES or (self._keyframes_only and not self.wants(head[0])):
             return None
         codec, kind, offset, start = _enhanced(head) if head[0] & 0x80 else _legacy(head)
         if kind not in (_CONFIGURATION, _PICTURE):
@@ -79,7 +79,8 @@ class FlvVideo:
         if self._format is None:
             return None
         # Pictures are never shown before they are decoded, whatever a tag says.
-        self._lead = min(self._lead, offset)
+        if offset < self._lead:
+            self._lead = offset
         return Packet(
             data=data,
             pts=dts + offset,
@@ -87,13 +88,6 @@ class FlvVideo:
             is_keyframe=head[0] >> 4 & 7 == _KEYFRAME,
             received_at=received_at,
         )
-
-    def _unwrapped(self, time_ms: int) -> int:
-        if self._time is None:
-            self._time = time_ms
-        else:
-            self._time += (time_ms - self._time + _HALF) % (2 * _HALF) - _HALF
-        return self._time
 
     def _configured(self, codec: str, data: bytes) -> VideoFormat | None:
         if len(data) > _MOST_CONFIGURATION:
@@ -103,6 +97,11 @@ class FlvVideo:
             return None
         self._format = VideoFormat(codec=codec, extradata=data, width=0, height=0, time_base=TIME_BASE)
         return self._format
+
+
+def _unwrapped(time_ms: int, before: int) -> int:
+    """The time that is ``time_ms`` modulo 2^32 and nearest to the one before."""
+    return before + (time_ms - before + _HALF) % (2 * _HALF) - _HALF
 
 
 _Head = tuple[str, int | None, int, slice]

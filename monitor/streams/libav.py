@@ -2,7 +2,7 @@
 
 The event loop's side is :class:`LibavReading`; what runs in the thread says so. The one seam between them is
 ``loop.call_soon_threadsafe``. A container is never closed beside a blocked read: cancelling sets a flag, and
-the thread finds it at the latest when its read times out.
+the thread finds it at the latest when its read times out. libav opens no connection of its own.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from monitor.streams.packet import Packet, PacketSink, VideoFormat
 
 # Containers only: a "video" that is really a playlist, a concat list or an SDP could name further addresses.
 CONTAINERS = "flv,live_flv,mpegts,mov,mp4,matroska,webm,avi,mpeg,ogg,asf"
-# FLV announces sound and picture whether or not both come, and libav waits for both for as long as it may.
-# So the first look is short, for rooms without sound, and only if it shows no picture there is a long one.
+# libav waits for what a container announces, whether or not it comes, for as long as it may. So the first look is
+# short, and only if it shows no picture there is a long one.
 FIRST_PROBE_S = 0.5
 _FLUSH_S = 0.1
 _LEAVE_S = 1.0
@@ -43,10 +43,8 @@ _RESYNC_S = 10.0
 
 _REASONS: tuple[tuple[type[BaseException], StreamReason, str], ...] = (
     (av.error.EOFError, StreamReason.CLOSED_BY_PEER, "the server hung up"),
-    (av.error.ConnectionRefusedError, StreamReason.REFUSED, "connection refused"),
     (av.error.FileNotFoundError, StreamReason.FILE_MISSING, "no such file"),
     (av.error.InvalidDataError, StreamReason.BAD_DATA, "not a video that can be read"),
-    (av.error.PermissionError, StreamReason.NOT_FOUND, "the server does not offer this stream"),
 )
 
 
@@ -89,13 +87,11 @@ def translate(err: Exception, *, opening: bool) -> StreamError:
     """libav's error as a StreamError; what FFmpeg wrote holds the address, so it is not repeated whole."""
     if isinstance(err, StreamError):
         return err
-    if isinstance(err, av.error.ExitError | av.error.TimeoutError):
-        return StreamError(StreamReason.OPEN_TIMEOUT if opening else StreamReason.READ_TIMEOUT)
     for kind, reason, detail in _REASONS:
         if isinstance(err, kind):
             return StreamError(reason, detail, retryable=reason is not StreamReason.FILE_MISSING)
     if isinstance(err, OSError | av.error.FFmpegError):
-        reason = StreamReason.REFUSED if opening else StreamReason.CLOSED_BY_PEER
+        reason = StreamReason.BAD_DATA if opening else StreamReason.CLOSED_BY_PEER
         return StreamError(reason, redact_text(getattr(err, "strerror", None) or type(err).__name__))
     return StreamError(StreamReason.BAD_DATA, type(err).__name__)
 

@@ -19,6 +19,7 @@ class VideoFormat:
     """FFmpeg's codec name: ``h264``, ``hevc``, ``mjpeg``."""
     extradata: bytes | None = field(repr=False)
     width: int
+    """Pixels; 0 where only the decoder will know, as for ``height``."""
     height: int
     time_base: Fraction
     """Seconds per tick of ``pts`` and ``dts``."""

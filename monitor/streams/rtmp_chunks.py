@@ -22,13 +22,11 @@ _LONG_TIME_SIZE = 4
 _MESSAGE_HEADS = (11, 7, 3, 0)
 """Bytes of the message header for each chunk format."""
 _CIRCLE = 1 << 32
-_PART_COST = 256
-"""Bytes of memory that a piece takes beside its own."""
 _SMALL = 1024
 """Chunks below this are so many that their headers are better taken out all at once."""
 
-Wants = Callable[[int, int], bool]
-"""Whether a message of a kind whose body begins with a byte is to be collected; others cost no copying."""
+Wants = Callable[[int], bool]
+"""Whether a video message whose body begins with a byte is to be collected."""
 
 
 @dataclass(slots=True)
@@ -58,21 +56,21 @@ class _ChunkStream:
     is_long: bool = False
     missing: int = 0
     """Bytes of the message under way; 0 between messages."""
-    parts: list[Piece] | None = None
+    body: bytearray | None = None
     """What came of it; None if it is not collected."""
-    held: int = 0
-    """Bytes that ``parts`` take."""
 
 
 class ChunkReader:
     """A push parser: :meth:`feed` it with pieces of any size.
 
     :param most_bytes: of one message that is collected, and half of what all messages under way may take.
-    :param wants: None: every message is collected.
+    :param unwanted: kinds of messages that are passed over, which costs no copying.
+    :param wants: the same for single messages of video; None: all are collected.
     """
 
-    def __init__(self, *, most_bytes: int, wants: Wants | None = None) -> None:
+    def __init__(self, *, most_bytes: int, unwanted: frozenset[int] = frozenset(), wants: Wants | None = None) -> None:
         self._most_bytes = most_bytes
+        self._unwanted = unwanted
         self._wants = wants
         self._streams: dict[int, _ChunkStream] = {}
         self._chunk_size = DEFAULT_CHUNK_SIZE
@@ -166,29 +164,31 @@ class ChunkReader:
         else:
             stream.time_ms = (stream.time_ms + time) % _CIRCLE
         stream.missing = stream.size
-        stream.parts, stream.held = [], 0
+        stream.body = bytearray()
         if stream.kind == SOUND:
             self.has_sound = True
 
-    def _collect(self, stream: _ChunkStream, piece: bytes) -> None:
+    def _collect(self, stream: _ChunkStream, piece: bytes | bytearray) -> None:
         """The next bytes of the stream's message."""
         stream.missing -= len(piece)
-        if stream.parts is None:
+        if stream.body is None:
             return
-        if not stream.parts:
-            if self._wants is not None and not self._wants(stream.kind, piece[0]):
-                stream.parts = None
-                return
-            if stream.size > self._most_bytes:
-                raise StreamError(StreamReason.TOO_LARGE, f"a message of {stream.size} bytes")
-        stream.parts.append(piece)
-        self._hold(stream, len(piece) + _PART_COST)
-
-    def _hold(self, stream: _ChunkStream, size: int) -> None:
-        stream.held += size
-        self._held += size
+        if not stream.body and not self._is_wanted(stream, piece[0]):
+            stream.body = None
+            return
+        stream.body += piece
+        self._held += len(piece)
         if self._held > 2 * self._most_bytes:
             raise StreamError(StreamReason.TOO_LARGE, "too much of messages that are under way")
+
+    def _is_wanted(self, stream: _ChunkStream, first: int) -> bool:
+        if stream.kind in self._unwanted:
+            return False
+        if self._wants is not None and stream.kind == VIDEO and not self._wants(first):
+            return False
+        if stream.size > self._most_bytes:
+            raise StreamError(StreamReason.TOO_LARGE, f"a message of {stream.size} bytes")
+        return True
 
     def _take_whole(self, stream: _ChunkStream, data: bytes, at: int, messages: list[Message]) -> int:
         """Take the whole message if its chunks lie one behind the other from ``at`` on; where it ends, else ``at``.
@@ -204,9 +204,7 @@ class ChunkReader:
             headers = data[at + stride - 1 : end : stride]
             if stream.is_long or self._number >= 64 or headers.strip(bytes([0xC0 | self._number])):
                 return at
-        if self._wants is None or self._wants(stream.kind, data[at]):
-            if size > self._most_bytes:
-                raise StreamError(StreamReason.TOO_LARGE, f"a message of {size} bytes")
+        if self._is_wanted(stream, data[at]):
             parts = _unchunked(data, at, end, stride)
             messages.append(Message(stream.kind, stream.stream, stream.time_ms, parts))
         stream.missing = self._chunk_left = 0
@@ -228,36 +226,32 @@ class ChunkReader:
         span = min(span, count * stride)
         if not span:
             return at
-        stream.missing -= span - count
-        if stream.parts is not None:
+        if stream.body is None:
+            stream.missing -= span - count
+        else:
             pieces = bytearray(data[at : at + span])
             del pieces[::stride]
-            stream.parts.append(pieces)
-            self._hold(stream, len(pieces) + _PART_COST)
+            self._collect(stream, pieces)
         return at + span
 
     def _finish(self, stream: _ChunkStream, messages: list[Message]) -> None:
         """The current message is whole."""
-        parts = stream.parts
-        self._let_go(stream)
-        if parts is None:
+        body, stream.body = stream.body, None
+        if body is None:
             return
+        self._held -= len(body)
         if stream.kind == SET_CHUNK_SIZE:
-            size = int.from_bytes(b"".join(parts)[:4], "big") & 0x7FFFFFFF
+            size = int.from_bytes(body[:4], "big") & 0x7FFFFFFF
             if not size:
                 raise StreamError(StreamReason.BAD_DATA, "a chunk size of 0")
             self._chunk_size = size
         elif stream.kind == ABORT:
-            aborted = self._streams.get(int.from_bytes(b"".join(parts)[:4], "big"))
+            aborted = self._streams.get(int.from_bytes(body[:4], "big"))
             if aborted is not None:
-                aborted.missing = 0
-                self._let_go(aborted)
+                self._held -= len(aborted.body or b"")
+                aborted.missing, aborted.body = 0, None
         else:
-            messages.append(Message(stream.kind, stream.stream, stream.time_ms, parts))
-
-    def _let_go(self, stream: _ChunkStream) -> None:
-        self._held -= stream.held
-        stream.parts, stream.held = None, 0
+            messages.append(Message(stream.kind, stream.stream, stream.time_ms, [body]))
 
 
 def _unchunked(data: bytes, at: int, end: int, stride: int) -> list[Piece]:

@@ -86,7 +86,11 @@ class RtmpSession:
     def __init__(self, target: RtmpTarget, *, keyframes_only: bool) -> None:
         self._target = target
         self._video = FlvVideo(keyframes_only=keyframes_only)
-        self._chunks = wire.ChunkReader(most_bytes=MOST_TAG_BYTES, wants=self._wants)
+        self._chunks = wire.ChunkReader(
+            most_bytes=MOST_TAG_BYTES,
+            unwanted=frozenset((wire.SOUND, wire.DATA)),
+            wants=self._video.wants if keyframes_only else None,
+        )
         self._hello = os.urandom(_HANDSHAKE - 8)
         self._greeting: bytearray | None = bytearray()
         self._greeted = False
@@ -125,11 +129,6 @@ class RtmpSession:
             self._acknowledged = self._received
             self._send(wire.ACKNOWLEDGEMENT, (self._received & 0xFFFFFFFF).to_bytes(4, "big"))
         return items
-
-    def _wants(self, kind: int, first: int) -> bool:
-        if kind == wire.VIDEO:
-            return self._video.wants(first)
-        return kind not in (wire.SOUND, wire.DATA)
 
     def _shake_hands(self, greeting: bytearray) -> bytes:
         """Answer the server's half of the handshake; what stands behind it, once all of it is here."""

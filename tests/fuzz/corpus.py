@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from support.flv import remuxed, tags
 from support.hls import playlist
 from support.video import clip_bytes, fmp4_segments, ts_segments
+
+from monitor.streams.amf import encode_amf
+from monitor.streams.rtmp_chunks import (
+    AGGREGATE,
+    COMMAND,
+    DEFAULT_CHUNK_SIZE,
+    SET_CHUNK_SIZE,
+    USER_CONTROL,
+    WINDOW_SIZE,
+    chunked,
+)
 
 SIZE = {"width": 128, "height": 72}
 
@@ -67,6 +79,7 @@ def fragments(trap: str) -> list[bytes]:
 def pushed(trap: str) -> list[bytes]:
     """What an HTTP-FLV address may answer: FLV, other containers, and texts that name further addresses."""
     flv = clip_bytes(seconds=1, gop=5, container="flv", sound=True, live=True, **SIZE)
+    enhanced = remuxed("libx265", seconds=0.5)
     others = [clip_bytes(seconds=0.3, container=kind, **SIZE) for kind in ("matroska", "avi")]
     texts = [
         f"ffconcat version 1.0\nfile {trap}/a.mp4\n",
@@ -74,7 +87,33 @@ def pushed(trap: str) -> list[bytes]:
         playlist([f"{trap}/0.ts"]),
         f'<?xml version="1.0"?><MPD><BaseURL>{trap}/</BaseURL></MPD>',
     ]
-    return [flv, flv, flv, *others, *(text.encode() for text in texts)]
+    return [flv, flv, enhanced, *others, *(text.encode() for text in texts)]
+
+
+def chunked_rooms() -> list[bytes]:
+    """What an RTMP server sends behind the handshake: its answers, then sound and pictures in chunks."""
+    answers = [
+        chunked(WINDOW_SIZE, (2_500_000).to_bytes(4), chunk_size=DEFAULT_CHUNK_SIZE),
+        chunked(USER_CONTROL, b"\x00\x06\x00\x00\x00\x07", chunk_size=DEFAULT_CHUNK_SIZE),
+        chunked(
+            COMMAND,
+            encode_amf("_result", 1.0, None, {"code": "ok", "list": [1.0, None]}),
+            chunk_size=DEFAULT_CHUNK_SIZE,
+        ),
+        chunked(COMMAND, encode_amf("_result", 2.0, None, 1.0)),
+        chunked(COMMAND, encode_amf("onStatus", 0.0, None, {"code": "NetStream.Play.Start"}), stream=1),
+    ]
+    flv = clip_bytes(seconds=1, gop=5, container="flv", sound=True, live=True, **SIZE)
+    seeds = []
+    for chunk_size, start_ms in ((DEFAULT_CHUNK_SIZE, 0), (4096, 0xFFFFF0), (65536, 0xFFFF_FF00)):
+        media = [
+            chunked(kind, body, stream=1, time_ms=(start_ms + time_ms) % (1 << 32), chunk_size=chunk_size)
+            for kind, time_ms, body in tags(flv)
+        ]
+        announced = chunked(SET_CHUNK_SIZE, chunk_size.to_bytes(4), chunk_size=DEFAULT_CHUNK_SIZE)
+        seeds.append(b"".join([*answers, announced, *media]))
+    aggregate = chunked(AGGREGATE, flv[13:60_000], stream=1, chunk_size=DEFAULT_CHUNK_SIZE)
+    return [*seeds, b"".join([*answers, aggregate])]
 
 
 def keyframes() -> list[bytes]:
@@ -92,6 +131,7 @@ def write(folder: Path, trap: str) -> None:
         "mpegts": transport_streams(),
         "mp4": fragments(trap),
         "flv": pushed(trap),
+        "rtmp": chunked_rooms(),
         "keyframe": keyframes(),
     }
     for kind, seeds in kinds.items():

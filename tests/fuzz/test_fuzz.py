@@ -23,7 +23,7 @@ from monitor.streams.config import NetworkConfig
 from monitor.streams.stream import StreamState
 
 ROOT = Path(__file__).parents[2]
-SHARES = {"playlist": 0.40, "mpegts": 0.15, "mp4": 0.15, "flv": 0.15, "keyframe": 0.15}
+SHARES = {"playlist": 0.30, "mpegts": 0.15, "mp4": 0.15, "flv": 0.15, "rtmp": 0.15, "keyframe": 0.10}
 MOST_RSS = 300 * 2**20
 SLOWEST_S = 10.0
 ROOMS = 48

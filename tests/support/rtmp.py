@@ -62,7 +62,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def nginx_rtmp(folder: Path, directives: str = "") -> Iterator[RtmpServer]:
+def nginx_rtmp(folder: Path, directives: str = "", *, chunk_size: int = 4096) -> Iterator[RtmpServer]:
     """nginx-rtmp and nginx on free ports, with files in ``folder`` and more ``directives`` for the application.
 
     In ``directives`` WWW stands for the folder that is served over HTTP.
@@ -74,7 +74,7 @@ def nginx_rtmp(folder: Path, directives: str = "") -> Iterator[RtmpServer]:
         f"""load_module {_MODULE};
 daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/error.log;
 events {{ worker_connections 128; }}
-rtmp {{ server {{ listen 127.0.0.1:{port}; chunk_size 4096;
+rtmp {{ server {{ listen 127.0.0.1:{port}; chunk_size {chunk_size};
   application live {{ live on; idle_streams off; drop_idle_publisher 5s; {directives} }} }} }}
 http {{ access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
   fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
