@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from urllib.parse import urljoin
 
 from monitor.errors import StreamError, StreamReason
@@ -50,7 +51,7 @@ class _Media:
 
     def __init__(self, base: str) -> None:
         self._base = base
-        self._folder = urljoin(base, "x")[:-1]
+        self._folder = _folder(base)
         self._segments: list[Segment] = []
         self._number = 0
         self._target_s: float | None = None
@@ -161,6 +162,12 @@ class _Media:
 def _is_plain(line: str) -> bool:
     """Whether ``line`` lies in the playlist's folder or below, so that it can be resolved by putting it behind."""
     return _PLAIN.fullmatch(line) is not None and "./" not in line and "/." not in line
+
+
+@lru_cache(1024)
+def _folder(base: str) -> str:
+    """What an address without a path of its own is put behind."""
+    return urljoin(base, "x")[:-1]
 
 
 def _variants(lines: list[str], base: str) -> list[Variant]:
