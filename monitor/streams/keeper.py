@@ -22,8 +22,9 @@ from monitor.streams.stream import StreamState
 
 log = logging.getLogger(__name__)
 
-# How often a connection is looked at: seldom while the next thing that could be found is farther off than that.
-_TICK_S, _LONG_TICK_S = 0.25, 1.0
+# How often a connection is looked at, and how seldom at the most.
+_TICK_S, _CHARGE_S, _LONG_TICK_S = 0.25, 1.0, 5.0
+_SETTLED_S = 1.0
 _LEAVE_S = 1.5
 
 
@@ -129,17 +130,17 @@ class StreamKeeper:
                 await asyncio.wait({reading}, timeout=_LEAVE_S)
 
     def _tick_s(self, source: Source) -> float:
-        """Seconds until the connection is looked at again."""
+        """Seconds until the connection is looked at again: while all is well, not before it could have stalled."""
         arrivals = self._feed.arrivals
         now = self._clock.monotonic()
         if (
             self._feed.state is not StreamState.LIVE
             or arrivals.begun_at is None
-            or now - arrivals.begun_at < _LONG_TICK_S
+            or now - arrivals.begun_at < _SETTLED_S
         ):
             return _TICK_S
         stalls_in_s = soonest_stall(arrivals, self._config, cadence_s=source.cadence_s) - now
-        return _LONG_TICK_S if stalls_in_s > _LONG_TICK_S else _TICK_S
+        return max(_TICK_S, min(stalls_in_s, _CHARGE_S if self._charges_arrivals else _LONG_TICK_S))
 
     def _look_after(self, source: Source, slot: Slot) -> None:
         """:raises StreamError: when the connection is to be given up."""
