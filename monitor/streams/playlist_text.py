@@ -146,9 +146,8 @@ class _Media:
         self._discontinuity = self._gap = False
 
     def _segment_key(self) -> SegmentKey | None:
-        key = self._key or {}
-        method = key.get("METHOD", "NONE")
-        if method == "NONE":
+        key = self._key
+        if key is None or (method := key["METHOD"]) == "NONE":
             return None
         if method != "AES-128" or key.get("KEYFORMAT", "identity") != "identity":
             raise StreamError(StreamReason.UNSUPPORTED, f"segments encrypted with {method[:40]}", retryable=False)
@@ -161,7 +160,7 @@ class _Media:
 
 def _is_plain(line: str) -> bool:
     """Whether ``line`` lies in the playlist's folder or below, so that it can be resolved by putting it behind."""
-    return _PLAIN.fullmatch(line) is not None and "./" not in line and "/." not in line
+    return _PLAIN.fullmatch(line) is not None and not any(odd in line for odd in ("./", "/.", "//"))
 
 
 @lru_cache(1024)

@@ -152,7 +152,7 @@ def _picture(pes: bytes, *, needed: int) -> TsKeyframe | None:
     dts = _stamp(pes[14:19]) if flags == 3 else pts
     data = pes[begin:]
     parameters = _parameters(data)
-    if parameters is None or not 0 < dts <= pts < _LAST_STAMP:
+    if parameters is None or not dts <= pts < _LAST_STAMP:
         return None
     return TsKeyframe(data=data, parameters=parameters, pts=pts, dts=dts, needed=needed)
 

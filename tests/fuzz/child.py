@@ -32,6 +32,7 @@ from monitor.streams.libav_limits import bounded_allocations
 from monitor.streams.packet import EncodedFrame, Packet, VideoFormat
 from monitor.streams.playlist_text import parse
 from monitor.streams.segment import demux_segment
+from monitor.streams.ts_keyframe import first_keyframe
 
 CLOCK = SystemClock()
 DECODER = Decoder()
@@ -42,6 +43,7 @@ def read_playlist(data: bytes) -> None:
 
 
 def read_segment(data: bytes) -> None:
+    first_keyframe(data)
     demux_segment(data, CLOCK, CLOCK.utc())
 
 
