@@ -14,7 +14,7 @@ from monitor.clock import ManualClock
 from monitor.errors import StreamError, StreamReason
 from monitor.streams.config import StreamsConfig
 from monitor.streams.feed import Arrivals, StreamFeed
-from monitor.streams.lifecycle import Backoff, Health, health
+from monitor.streams.lifecycle import Backoff, Health, health, soonest_stall
 from monitor.streams.metrics import StreamMetrics
 from monitor.streams.stream import StreamState
 
