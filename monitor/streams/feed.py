@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from monitor.clock import Clock
@@ -247,10 +246,12 @@ class StreamFeed:
 
     async def pause(self, seconds: float) -> None:
         """Return after ``seconds``, or as soon as more of the stream is wanted."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._wanted.wait()
-        self._wanted.clear()
+        timer = asyncio.get_running_loop().call_later(seconds, self._wanted.set)
+        try:
+            await self._wanted.wait()
+        finally:
+            timer.cancel()
+            self._wanted.clear()
 
     def retried(self, error: StreamError) -> None:
         """A playlist or a segment failed and is tried again."""

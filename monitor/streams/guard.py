@@ -53,7 +53,8 @@ class AddressGuard:
     def __init__(self, config: NetworkConfig) -> None:
         self._allowed = tuple(ip_network(item) for item in config.allow)
         self._folders = config.allow_files
-        self._spelt_out = lru_cache(_MOST_LITERALS)(self._literal)
+        # Asked for every request, and the answer never changes.
+        self.literal = lru_cache(_MOST_LITERALS)(self._literal)
 
     def permits(self, address: Address) -> bool:
         """Whether ``address`` is public, or listed in ``network.allow``."""
@@ -81,7 +82,7 @@ class AddressGuard:
         :raises AddressRefused: if there is none.
         :raises StreamError: UNRESOLVED.
         """
-        if (literal := self._spelt_out(host)) is not None:
+        if (literal := self.literal(host)) is not None:
             return literal
         try:
             async with asyncio.timeout(_RESOLVE_TIMEOUT_S):

@@ -85,7 +85,7 @@ class _Place:
 
     def saw(self, playlist: MediaPlaylist, asked_at: float) -> None:
         """``playlist`` is what came of asking at ``asked_at``."""
-        newest = _end(self.playlist)[0]
+        newest = self.playlist.segments[-1].number if self.playlist.segments else -1
         self.fresh = sum(segment.number > newest for segment in playlist.segments)
         if self.fresh:
             self.waited_s = math.inf if self.grew_at is None else asked_at - self.grew_at

@@ -191,10 +191,11 @@ class GuardedHttp:
         """
         target = URL(url)
         host = target.raw_host
-        if target.scheme not in ("http", "https") or not host or _is_numeric(host):
+        if target.scheme not in ("http", "https") or not host:
             await self._guard.check(str(target))
-            if target.scheme not in ("http", "https"):
-                raise StreamError(StreamReason.UNSUPPORTED, "not an HTTP address", retryable=False)
+            raise StreamError(StreamReason.UNSUPPORTED, "not an HTTP address", retryable=False)
+        if _is_numeric(host) and self._guard.literal(host) is None:
+            await self._guard.check(str(target))
         return target
 
     async def fetch(self, url: str, *, max_bytes: int, timeout_s: float, part: ByteRange | None = None) -> Fetched:
@@ -222,21 +223,22 @@ class GuardedHttp:
             raise translated(err) from err
         if part is None and len(body) > max_bytes:
             raise StreamError(StreamReason.TOO_LARGE, f"more than {max_bytes} bytes")
-        found = bytes(body[skip : skip + part.length] if part else body)
-        return Fetched(url=str(response.url), body=found, partial=response.status == 206)
+        if part and (skip or len(body) > part.length):
+            body = body[skip : skip + part.length]
+        return Fetched(url=str(response.url), body=body, partial=response.status == 206)
 
     async def _body(
         self, response: aiohttp.ClientResponse, part: ByteRange | None, max_bytes: int
-    ) -> tuple[bytearray, int]:
+    ) -> tuple[bytes, int]:
         """What ``response`` holds, no more than one piece beyond what is wanted, and where in it ``part`` begins."""
         skip = part.start if part and response.status == 200 else 0
         wanted = skip + part.length if part else max_bytes
         if skip > max_bytes:
             raise StreamError(StreamReason.TOO_LARGE, "the server sends whole files only, and this one is long")
-        body = bytearray()
+        pieces: list[bytes] = []
+        received = 0
         content = self.metered(response.content)
-        while chunk := await content.read(_CHUNK):
-            body += chunk
-            if len(body) > wanted:
-                break
-        return body, skip
+        while received <= wanted and (piece := await content.read(_CHUNK)):
+            pieces.append(piece)
+            received += len(piece)
+        return (pieces[0] if len(pieces) == 1 else b"".join(pieces)), skip

@@ -13,7 +13,7 @@ from monitor.streams.budget import Budget
 from monitor.streams.config import StreamsConfig
 from monitor.streams.feed import StreamFeed
 from monitor.streams.gate import UNREACHABLE, HostGate, Slot
-from monitor.streams.lifecycle import Backoff, Health, health
+from monitor.streams.lifecycle import Backoff, Health, health, soonest_stall
 from monitor.streams.metrics import StreamMetrics
 from monitor.streams.packet import Source
 from monitor.streams.reach import Reach
@@ -22,6 +22,9 @@ from monitor.streams.stream import StreamState
 
 log = logging.getLogger(__name__)
 
+# How often a connection is looked at, and how seldom at the most.
+_TICK_S, _CHARGE_S, _LONG_TICK_S = 0.25, 1.0, 5.0
+_SETTLED_S = 1.0
 _LEAVE_S = 1.5
 
 
@@ -111,28 +114,33 @@ class StreamKeeper:
         """One connection from its beginning to its end; None if the stream came to its end."""
         slot = await self._host.enter()
         self._feed.connecting()
-        loop = asyncio.get_running_loop()
-        reading = loop.create_task(_read(source, self._feed), name=f"read-{self._feed.stream.id}")
-        given_up: asyncio.Future[StreamError | None] = loop.create_future()
-
-        def look() -> None:
-            try:
-                self._look_after(source, slot)
-            except StreamError as err:
-                if not given_up.done():
-                    given_up.set_result(err)
-
-        leave = self._reach.rounds.join(look)
+        reading = asyncio.create_task(_read(source, self._feed), name=f"read-{self._feed.stream.id}")
         try:
-            ends: tuple[asyncio.Future[StreamError | None], ...] = (reading, given_up)
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            return reading.result() if reading.done() else given_up.result()
+            while not reading.done():
+                await asyncio.wait({reading}, timeout=self._tick_s(source))
+                if not reading.done():
+                    self._look_after(source, slot)
+            return reading.result()
+        except StreamError as err:
+            return err
         finally:
-            leave()
             slot.release()
             if not reading.done():
                 reading.cancel()
                 await asyncio.wait({reading}, timeout=_LEAVE_S)
+
+    def _tick_s(self, source: Source) -> float:
+        """Seconds until the connection is looked at again: while all is well, not before it could have stalled."""
+        arrivals = self._feed.arrivals
+        now = self._clock.monotonic()
+        if (
+            self._feed.state is not StreamState.LIVE
+            or arrivals.begun_at is None
+            or now - arrivals.begun_at < _SETTLED_S
+        ):
+            return _TICK_S
+        stalls_in_s = soonest_stall(arrivals, self._config, cadence_s=source.cadence_s) - now
+        return max(_TICK_S, min(stalls_in_s, _CHARGE_S if self._charges_arrivals else _LONG_TICK_S))
 
     def _look_after(self, source: Source, slot: Slot) -> None:
         """:raises StreamError: when the connection is to be given up."""

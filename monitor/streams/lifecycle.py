@@ -62,7 +62,17 @@ def _is_silent(arrivals: Arrivals, config: StreamsConfig, cadence_s: float, now:
     if arrivals.delta_at is None or arrivals.keyframe_at is None:
         return False
     last = max(arrivals.delta_at, arrivals.keyframe_at)
-    return now - last > max(config.stall_after_s, _CADENCES_WITHOUT_PACKET * cadence_s)
+    return now - last > _silence_s(config, cadence_s)
+
+
+def _silence_s(config: StreamsConfig, cadence_s: float) -> float:
+    return max(config.stall_after_s, _CADENCES_WITHOUT_PACKET * cadence_s)
+
+
+def soonest_stall(arrivals: Arrivals, config: StreamsConfig, *, cadence_s: float) -> float:
+    """Monotonic seconds before which :func:`health` finds no stall, whatever else comes."""
+    shown_at = arrivals.connected_at if arrivals.keyframe_at is None else arrivals.keyframe_at
+    return shown_at + _silence_s(config, cadence_s)
 
 
 class Backoff:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from urllib.parse import urljoin
 
 from monitor.errors import StreamError, StreamReason
@@ -50,7 +51,7 @@ class _Media:
 
     def __init__(self, base: str) -> None:
         self._base = base
-        self._folder = urljoin(base, "x")[:-1]
+        self._folder = _folder(base)
         self._segments: list[Segment] = []
         self._number = 0
         self._target_s: float | None = None
@@ -145,9 +146,8 @@ class _Media:
         self._discontinuity = self._gap = False
 
     def _segment_key(self) -> SegmentKey | None:
-        key = self._key or {}
-        method = key.get("METHOD", "NONE")
-        if method == "NONE":
+        key = self._key
+        if key is None or (method := key["METHOD"]) == "NONE":
             return None
         if method != "AES-128" or key.get("KEYFORMAT", "identity") != "identity":
             raise StreamError(StreamReason.UNSUPPORTED, f"segments encrypted with {method[:40]}", retryable=False)
@@ -160,7 +160,13 @@ class _Media:
 
 def _is_plain(line: str) -> bool:
     """Whether ``line`` lies in the playlist's folder or below, so that it can be resolved by putting it behind."""
-    return _PLAIN.fullmatch(line) is not None and "./" not in line and "/." not in line
+    return _PLAIN.fullmatch(line) is not None and not any(odd in line for odd in ("./", "/.", "//"))
+
+
+@lru_cache(1024)
+def _folder(base: str) -> str:
+    """What an address without a path of its own is put behind."""
+    return urljoin(base, "x")[:-1]
 
 
 def _variants(lines: list[str], base: str) -> list[Variant]:

@@ -24,7 +24,7 @@ from monitor.streams.stream import Stream, StreamState, StreamStatus
 
 log = logging.getLogger(__name__)
 
-_TICK_S = 0.25
+_TICK_S = 0.5
 _CONSUMER_PAUSE_S = 1.0
 
 Consume = Callable[[StreamFeed], Awaitable[None]]

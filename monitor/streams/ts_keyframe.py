@@ -20,6 +20,7 @@ _H264 = 0x1B
 _PICTURES = frozenset({0x01, 0x02, 0x10, 0x1B, 0x1E, 0x1F, 0x20, 0x21, 0x24, 0x33, 0x42, 0xD1, 0xEA})
 # NAL unit types (ITU-T H.264, table 7-1).
 _SLICE, _IDR, _SPS, _PPS, _DELIMITER = 1, 5, 7, 8, 9
+_CODE = b"\x00\x00\x01"
 _MOST_UNITS = 64
 _WRAP_MARGIN = 90_000 * 120
 """Time stamps so near to where they begin anew (33 bits) are left to libav, which puts them in order."""
@@ -142,7 +143,7 @@ def _video_pid(data: bytes, marks: bytes, lows: bytes) -> int | None:
 
 def _picture(pes: bytes, *, needed: int) -> TsKeyframe | None:
     """The keyframe in a whole PES packet."""
-    if len(pes) < 20 or pes[:3] != b"\x00\x00\x01" or pes[3] not in _VIDEO_IDS or pes[6] & 0xF0 != 0x80:
+    if len(pes) < 20 or pes[:3] != _CODE or pes[3] not in _VIDEO_IDS or pes[6] & 0xF0 != 0x80:
         return None
     flags, begin = pes[7] >> 6, 9 + pes[8]
     if flags not in (2, 3) or pes[8] < (5 if flags == 2 else 10) or begin >= len(pes):
@@ -151,7 +152,7 @@ def _picture(pes: bytes, *, needed: int) -> TsKeyframe | None:
     dts = _stamp(pes[14:19]) if flags == 3 else pts
     data = pes[begin:]
     parameters = _parameters(data)
-    if parameters is None or not 0 < dts <= pts < _LAST_STAMP:
+    if parameters is None or not dts <= pts < _LAST_STAMP:
         return None
     return TsKeyframe(data=data, parameters=parameters, pts=pts, dts=dts, needed=needed)
 
@@ -165,12 +166,13 @@ def _parameters(data: bytes) -> tuple[bytes, ...] | None:
     found: list[bytes] = []
     kinds: set[int] = set()
     pictures = 0
-    at = data.find(b"\x00\x00\x01") + 3
-    if not 3 <= at <= 4:
+    at, last = data.find(_CODE), data.rfind(_CODE)
+    if not 0 <= at <= 1:
         return None
     for _ in range(_MOST_UNITS):
-        following = data.find(b"\x00\x00\x01", at)
-        unit = data[at:following] if following >= 0 else data[at : at + 2]
+        # Behind the last start code there is nothing to search for, and that is where nearly all of the picture is.
+        following = data.find(_CODE, at + 3) if at < last else len(data)
+        unit = data[at + 3 : following] if at < last else data[at + 3 : at + 5]
         kind = unit[0] & 0x1F if unit else 0
         if kind == _IDR:
             # The first slice of a picture begins with macroblock 0, in Exp-Golomb the bit 1.
@@ -180,7 +182,7 @@ def _parameters(data: bytes) -> tuple[bytes, ...] | None:
         elif kind in (_SPS, _PPS):
             found.append(unit)
         kinds.add(kind)
-        if following < 0:
+        if at == last:
             return tuple(found) if pictures == 1 and {_SPS, _PPS, _IDR} <= kinds else None
-        at = following + 3
+        at = following
     return None

@@ -36,6 +36,7 @@ from monitor.streams.packet import EncodedFrame, Packet, VideoFormat
 from monitor.streams.playlist_text import parse
 from monitor.streams.rtmp_session import RtmpSession, rtmp_target
 from monitor.streams.segment import demux_segment
+from monitor.streams.ts_keyframe import first_keyframe
 
 CLOCK = SystemClock()
 DECODER = Decoder()
@@ -46,6 +47,7 @@ def read_playlist(data: bytes) -> None:
 
 
 def read_segment(data: bytes) -> None:
+    first_keyframe(data)
     demux_segment(data, CLOCK, CLOCK.utc())
 
 

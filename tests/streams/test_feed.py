@@ -14,7 +14,7 @@ from monitor.clock import ManualClock
 from monitor.errors import StreamError, StreamReason
 from monitor.streams.config import StreamsConfig
 from monitor.streams.feed import Arrivals, StreamFeed
-from monitor.streams.lifecycle import Backoff, Health, health
+from monitor.streams.lifecycle import Backoff, Health, health, soonest_stall
 from monitor.streams.metrics import StreamMetrics
 from monitor.streams.stream import StreamState
 
@@ -119,6 +119,23 @@ async def test_the_sampling_rate_is_that_of_the_last_half_minute(feed: StreamFee
 
 def arrivals(**values: float) -> Arrivals:
     return Arrivals(connected_at=0.0, **values)
+
+
+@pytest.mark.parametrize("cadence_s", [0.0, 2.0, 10.0])
+@pytest.mark.parametrize(
+    "seen",
+    [
+        arrivals(begun_at=1.0, keyframe_at=2.0),
+        arrivals(begun_at=1.0, keyframe_at=2.0, longest_gop_s=4.0),
+        arrivals(begun_at=1.0, keyframe_at=2.0, delta_at=2.0),
+        arrivals(begun_at=1.0, keyframe_at=2.0, delta_at=5.0),
+        arrivals(begun_at=1.0, keyframe_at=2.0, stuck_at=3.0),
+    ],
+)
+def test_until_the_soonest_stall_there_is_none(seen: Arrivals, cadence_s: float) -> None:
+    soonest = soonest_stall(seen, CONFIG, cadence_s=cadence_s)
+    assert soonest >= 2.0 + CONFIG.stall_after_s
+    assert health(seen, CONFIG, cadence_s=cadence_s, now=soonest - 0.001) is Health.WELL
 
 
 @pytest.mark.parametrize(
