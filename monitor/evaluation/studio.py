@@ -4,7 +4,7 @@ who wears their face."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -71,19 +71,10 @@ def recorded(sitter: Sitter, seconds: float = SECONDS) -> list[Shot]:
     shown = sitter.close().at_height(FACE_SHARE * HEIGHT)
     centre = ((shown.box.x1 + shown.box.x2) / 2, (shown.box.y1 + shown.box.y2) / 2)
     ground = _backdrop(shown.picture)
-    shots = []
-    for index in range(round(seconds * FPS)):
-        motion = _camera(centre, index / FPS / _PERIOD_S)
-        picture = cv2.warpAffine(
-            shown.picture,
-            motion,
-            (WIDTH, HEIGHT),
-            dst=ground.copy(),
-            flags=cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_TRANSPARENT,
-        )
-        shots.append(Shot(picture=np.asarray(picture, np.uint8), landmarks=mapped(shown.landmarks, motion)))
-    return list(_sensed(shots))
+    count = round(seconds * FPS)
+    motions = (_camera(centre, index / FPS / _PERIOD_S) for index in range(count))
+    shots = (_staged(shown.picture, shown.landmarks, motion, ground) for motion in motions)
+    return list(_sensed(shots, count))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,15 +113,17 @@ def swapped(sitter: Sitter, double: Double) -> list[Shot]:
     corner = np.array([(WIDTH - HEAD_SIZE[0] * scale) / 2, (HEIGHT - HEAD_SIZE[1] * scale) / 2])
     matrix = np.array([[scale, 0, corner[0]], [0, scale, corner[1]]])
     ground = _backdrop(heads[0])
-    shots = [_staged(head, place, matrix, ground) for head, place in zip(heads, double.places, strict=True)]
-    return list(_sensed([*shots, *reversed(shots)]))
+    there = list(zip(heads, double.places, strict=True))
+    shots = (_staged(head, place, matrix, ground) for head, place in [*there, *reversed(there)])
+    return list(_sensed(shots, 2 * len(there)))
 
 
-def _staged(head: Picture, place: Landmarks, matrix: NDArray[np.float64], ground: Picture) -> Shot:
-    picture = cv2.warpAffine(
-        head, matrix, (WIDTH, HEIGHT), dst=ground.copy(), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_TRANSPARENT
+def _staged(picture: Picture, landmarks: Landmarks, matrix: NDArray[np.float64], ground: Picture) -> Shot:
+    """``picture`` moved by ``matrix``, shape (2, 3), over ``ground``."""
+    shown = cv2.warpAffine(
+        picture, matrix, (WIDTH, HEIGHT), dst=ground.copy(), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_TRANSPARENT
     )
-    return Shot(picture=np.asarray(picture, np.uint8), landmarks=mapped(place, matrix))
+    return Shot(picture=np.asarray(shown, np.uint8), landmarks=mapped(landmarks, matrix))
 
 
 def _camera(centre: tuple[float, float], phase: float) -> NDArray[np.float64]:
@@ -149,15 +142,15 @@ def _backdrop(picture: Picture) -> Picture:
     return np.asarray(cv2.convertScaleAbs(large, alpha=0.6), np.uint8)
 
 
-def _sensed(shots: Sequence[Shot]) -> Iterator[Shot]:
-    """Flicker and the sensor's noise on each picture; the same on every run."""
+def _sensed(shots: Iterable[Shot], count: int) -> Iterator[Shot]:
+    """Flicker and the sensor's noise on each of ``count`` pictures; the same on every run."""
     random = np.random.default_rng(7)
     fields = [
         np.clip(random.normal(128, _NOISE_SIGMA, (HEIGHT, WIDTH, 3)), 0, 255).astype(np.uint8)
         for _ in range(_NOISE_FIELDS)
     ]
     for index, shot in enumerate(shots):
-        gain = 1 + 0.03 * math.sin(2 * math.pi * 5 * index / len(shots)) + random.normal(0, 0.008)
+        gain = 1 + 0.03 * math.sin(2 * math.pi * 5 * index / count) + random.normal(0, 0.008)
         lit = cv2.convertScaleAbs(shot.picture, alpha=gain)
         noisy = cv2.addWeighted(lit, 1, fields[random.integers(_NOISE_FIELDS)], 1, -128)
         yield shot.with_picture(np.asarray(noisy, np.uint8))

@@ -12,6 +12,7 @@ from monitor.faces.detect import Detections, Detector
 from monitor.faces.embed import Recogniser
 from monitor.faces.face import Box, Embedding, Face, PackInfo, Quality
 from monitor.faces.gate import GateVerdict, judge
+from monitor.faces.levelling import Leveller
 from monitor.faces.providers import Session, open_session, resolve
 from monitor.faces.quality import measure
 from monitor.faces.scrfd import ScrfdDetector
@@ -28,8 +29,16 @@ _WARM_UP_SHAPE = (360, 640, 3)
 class FaceAnalyser:
     """A loaded pack."""
 
-    def __init__(self, info: PackInfo, detector: Detector, recogniser: Recogniser, config: FacesConfig) -> None:
+    def __init__(
+        self,
+        info: PackInfo,
+        detector: Detector,
+        recogniser: Recogniser,
+        config: FacesConfig,
+        leveller: Leveller | None = None,
+    ) -> None:
         self.info = info
+        self._leveller = leveller
         self._detector = detector
         self._recogniser = recogniser
         self._config = config
@@ -52,7 +61,10 @@ class FaceAnalyser:
         chosen = _chosen(boxes, found.det_scores, qualities, self._config)
         embeddings: dict[int, Embedding] = {}
         if chosen:
-            embeddings = dict(zip(chosen, self._recogniser.embed([crops[i] for i in chosen]), strict=True))
+            embedded = self._recogniser.embed_measured([crops[i] for i in chosen])
+            if self._leveller is not None:
+                embedded = self._leveller.level(picture, found.landmarks[chosen], embedded)
+            embeddings = dict(zip(chosen, embedded.embeddings, strict=True))
         return tuple(
             Face(
                 box=boxes[i],
@@ -91,7 +103,8 @@ def load(config: FacesConfig) -> FaceAnalyser:
         candidate_threshold=thresholds.candidate_threshold,
         margin=thresholds.margin,
     )
-    return FaceAnalyser(info, detector, recogniser, config)
+    levels = config.second_look and files.name == packs.OPENCV_ZOO
+    return FaceAnalyser(info, detector, recogniser, config, Leveller(recogniser) if levels else None)
 
 
 def _yunet(session: Session, config: FacesConfig) -> Detector:

@@ -64,8 +64,8 @@ class FacesConfig(BaseModel):
     second_look: bool = Field(
         True,
         description="Look again, enlarged and turned, where the detector is in doubt: finds faces that are tilted, "
-        "upside down or small. Up to three places in a picture, up to twelve searches of about 0.6 ms each; only with "
-        "the pack opencv-zoo.",
+        "upside down or small. Costs up to twelve searches of about 0.6 ms in each of up to three places, and for one "
+        "face of a picture two more embeddings; only with the pack opencv-zoo.",
     )
     job_timeout_s: float = Field(
         5.0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,16 @@ from monitor.faces.align import CROP_PX
 from monitor.faces.providers import Session
 
 _LEAST_NORM = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """What became of some crops, in their order."""
+
+    embeddings: NDArray[np.float32] = field(repr=False)
+    """Shape (n, D), L2-normalised."""
+    lengths: NDArray[np.float32]
+    """Shape (n,): of the network's features before they were normalised; the longer, the clearer the face."""
 
 
 class Recogniser:
@@ -36,7 +47,11 @@ class Recogniser:
         :param crops: aligned, each of shape (112, 112, 3), BGR; at least one.
         :return: shape (n, D).
         """
+        return self.embed_measured(crops).embeddings
+
+    def embed_measured(self, crops: Sequence[NDArray[np.uint8]]) -> Embedded:
+        """As :meth:`embed`, with how clear the network found each face."""
         features: NDArray[np.float32] = np.asarray(self._network.get_feat(list(crops)), np.float32)
         lengths = np.linalg.norm(features, axis=1, keepdims=True)
         embeddings: NDArray[np.float32] = features / np.maximum(lengths, np.float32(_LEAST_NORM))
-        return embeddings
+        return Embedded(embeddings=embeddings, lengths=lengths[:, 0])

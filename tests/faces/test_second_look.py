@@ -17,6 +17,8 @@ from monitor.faces import analyser as analysers
 from monitor.faces.analyser import FaceAnalyser
 from monitor.faces.config import FacesConfig
 from monitor.faces.detect import Detections
+from monitor.faces.embed import Embedded
+from monitor.faces.levelling import Leveller
 from monitor.faces.second_look import MOST_LOOKED_AT, WINDOW_PX, SecondLook
 
 # One for each landmark, on black.
@@ -163,3 +165,53 @@ def test_a_person_who_tilts_or_shrinks_the_picture_is_known_all_the_same(
 
     assert similarity(analyser) > analyser.info.similarity_threshold + 0.1
     assert similarity(single_look) < analyser.info.similarity_threshold
+
+
+@pytest.mark.parametrize("degrees", [20, -20])
+def test_a_head_that_leans_a_little_is_known_as_well_as_an_upright_one(
+    analyser: FaceAnalyser, single_look: FaceAnalyser, portraits: dict[str, Picture], degrees: int
+) -> None:
+    reference = analyser.faces(portraits["obama_official_portrait"])[0].embedding
+    photo = portraits["obama_senate_portrait"]
+    face = analyser.faces(photo)[0]
+    sitter = Sitter(picture=photo, box=face.box, landmarks=face.landmarks.astype(np.float64))
+    picture = rotated(recorded(sitter, 0.1)[0], degrees).picture
+    similarity, before = (float(by.faces(picture)[0].embedding @ reference) for by in (analyser, single_look))
+    assert similarity > 0.7
+    assert similarity >= before
+
+
+class Recogniser:
+    """Finds every crop as clear as it is told, in turn, and embeds it as the how manieth it was."""
+
+    def __init__(self, *lengths: float) -> None:
+        self._lengths = list(lengths)
+
+    def embed_measured(self, crops: list[Picture]) -> Embedded:
+        lengths = [self._lengths.pop(0) for _ in crops]
+        return Embedded(
+            embeddings=np.array([[length, 0.0] for length in lengths], np.float32),
+            lengths=np.array(lengths, np.float32),
+        )
+
+
+@pytest.mark.parametrize(
+    ("lengths", "turned", "expected"),
+    [
+        ((12.0, 11.0), (), (12, 11)),
+        ((12.0, 9.0), (11.0, 5.0), (12, 11)),
+        ((9.0, 8.0), (5.0, 11.0), (11, 8)),
+        ((9.0, 12.0), (9.5, 9.6), (9, 12)),
+    ],
+    ids=["all clear", "one turn is clearer", "only the first is turned", "a gain by chance"],
+)
+def test_an_embedding_is_replaced_only_by_that_of_a_much_clearer_crop(
+    lengths: tuple[float, ...], turned: tuple[float, ...], expected: tuple[int, ...]
+) -> None:
+    embedded = Recogniser(*lengths).embed_measured([np.zeros((112, 112, 3), np.uint8)] * 2)
+    landmarks = np.repeat((UPRIGHT + 100)[None], 2, axis=0).astype(np.float32)
+    recogniser = Recogniser(*turned)
+    levelled = Leveller(recogniser).level(np.zeros((200, 200, 3), np.uint8), landmarks, embedded)
+    assert levelled.lengths.tolist() == pytest.approx(expected)
+    assert levelled.embeddings[:, 0].tolist() == pytest.approx(expected)
+    assert recogniser._lengths == [], "a face in doubt costs two more embeddings, others none"
