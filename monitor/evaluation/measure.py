@@ -26,9 +26,11 @@ from monitor.evaluation.studio import Double, Sitter, find_double, recorded, swa
 from monitor.evaluation.verdict import PictureReading, PictureVerdict, read_picture
 from monitor.faces.config import FacesConfig
 from monitor.faces.face import PackInfo, PictureFaces
+from monitor.gallery.calibration_file import calibration_of
 from monitor.gallery.config import GalleryConfig
 from monitor.gallery.snapshot import GallerySnapshot
 from monitor.sightings.config import SightingsConfig
+from monitor.sightings.evidence_limit import sized_test
 from monitor.sightings.sighting import EvidenceVerdict
 from monitor.streams.gop import iter_file
 from monitor.streams.packet import EncodedFrame
@@ -87,6 +89,7 @@ class Evaluator:
         self._faces = faces
         self._gallery = gallery
         self._sightings = sightings
+        self._test = sized_test(calibration_of(pool.pack, gallery.calibration_file), sightings)
         self._workspace = workspace
         self._progress = progress
         self._cores = asyncio.Semaphore(max(1, os.cpu_count() or 1))
@@ -240,7 +243,7 @@ class Evaluator:
     async def _trial(
         self, transformation: Transformation, photo: Photo, mated: bool, analysed: Analysed, gallery: GallerySnapshot
     ) -> Trial:
-        scanner = Scanner(_Replay(self._pool, analysed), gallery, self._sightings)
+        scanner = Scanner(_Replay(self._pool, analysed), gallery, self._sightings, self._test)
         result = await scanner.video(_each(frame for frame, _ in analysed))
         sighted = {one.identity_id for one in result.sightings if one.verdict == EvidenceVerdict.PASSED}
         readings = [self._read(picture, photo, gallery) for _, pictures in analysed for picture in pictures]
