@@ -204,6 +204,8 @@ class _Reading:
                 raise StreamError(StreamReason.CLOSED_BY_PEER, "the server ended the connection")
             received += len(data)
             self._intake.take(self._session.receive(data, self._clock.utc()), len(data))
+            if self._session.ending is not None:
+                raise self._session.ending
             # A record of TLS ends before what has come does.
             if len(data) < _PIECE and not self._is_secure:
                 break
