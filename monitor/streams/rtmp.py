@@ -21,7 +21,7 @@ from monitor.streams.rtmp_session import RtmpSession, rtmp_target
 _MOST_UNSENT = 1 << 16
 _PIECE = 1 << 16
 _MOST_READS = 8
-# More than this at once may be all that the kernel had room for: it is looked again soon.
+# More than this at once may be all that there was room for: it is looked again soon.
 _LOTS, _SOON_S = 1 << 16, 0.02
 
 
@@ -158,7 +158,9 @@ class _Reading:
 
     def leave(self) -> None:
         """Let go of the connection; nothing reaches the sink any more."""
-        self._over.cancel()
+        if not self._over.cancel() and not self._over.cancelled():
+            # Nobody asks for it any more, where the run was cancelled.
+            self._over.exception()
         if self._leave_rounds is not None:
             self._leave_rounds()
         if self._again is not None:
@@ -168,6 +170,9 @@ class _Reading:
 
     def _visit(self) -> None:
         """Take in what has come."""
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
         try:
             received = self._receive()
         except StreamError as err:
@@ -181,7 +186,7 @@ class _Reading:
             if self._intake.has_begun and self._leave_rounds is None:
                 self._loop.remove_reader(self._socket)
                 self._leave_rounds = self._rounds.join(self._visit)
-            if self._leave_rounds is not None and received >= _LOTS:
+            if received >= _LOTS:
                 self._again = self._loop.call_later(_SOON_S, self._visit)
 
     def _receive(self) -> int:
@@ -199,6 +204,8 @@ class _Reading:
                 raise StreamError(StreamReason.CLOSED_BY_PEER, "the server ended the connection")
             received += len(data)
             self._intake.take(self._session.receive(data, self._clock.utc()), len(data))
+            if self._session.ending is not None:
+                raise self._session.ending
             # A record of TLS ends before what has come does.
             if len(data) < _PIECE and not self._is_secure:
                 break

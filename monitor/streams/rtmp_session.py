@@ -100,6 +100,8 @@ class RtmpSession:
         self._stream = 0
         self.to_send = bytearray([_VERSION]) + bytes(8) + self._hello
         """What is to be sent to the server next; whoever sends it clears it."""
+        self.ending: StreamError | None = None
+        """Why the server's words ended this, once they have: nothing more is to be received."""
 
     @property
     def has_sound(self) -> bool:
@@ -110,7 +112,7 @@ class RtmpSession:
         """The video in the messages that ``data`` brings to an end.
 
         :param received_at: UTC at which ``data`` came.
-        :raises StreamError: the reason why there is nothing more to be had of this connection.
+        :raises StreamError: BAD_DATA, TOO_LARGE, UNSUPPORTED: it cannot be read on.
         """
         self._received += len(data)
         if self._greeting is not None:
@@ -124,7 +126,12 @@ class RtmpSession:
             elif message.kind == wire.AGGREGATE:
                 self._take_apart(message, items, received_at)
             else:
-                self._obey(message)
+                try:
+                    self._obey(message)
+                except StreamError as err:
+                    # What came before it is given out all the same.
+                    self.ending = err
+                    break
         if self._received - self._acknowledged >= self._window:
             self._acknowledged = self._received
             self._send(wire.ACKNOWLEDGEMENT, (self._received & 0xFFFFFFFF).to_bytes(4, "big"))

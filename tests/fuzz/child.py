@@ -86,6 +86,8 @@ def read_chunks(data: bytes) -> None:
     session = RtmpSession(rtmp_target("rtmp://fuzz.example/live/room"), keyframes_only=len(data) % 3 == 0)
     session.receive(b"\x03" + bytes(2 * 1536), CLOCK.utc())
     read_pieces(session.receive, data)
+    if session.ending is not None:
+        raise session.ending
     assert len(session.to_send) < 4 * len(data) + 100_000
 
 

@@ -39,7 +39,10 @@ class Server:
         return self._heard.feed(self.said())
 
     def tell(self, data: bytes) -> list[object]:
-        return list(self.session.receive(data, NOW))
+        items = self.session.receive(data, NOW)
+        if self.session.ending is not None and not items:
+            raise self.session.ending
+        return list(items)
 
     def command(self, *values: AmfValue, stream: int = 0) -> list[object]:
         return self.tell(wire.chunked(wire.COMMAND, encode_amf(*values), stream=stream, chunk_size=128))
@@ -164,6 +167,15 @@ def test_a_connection_that_is_refused_is_named(server: Server, code: str, reason
         server.command("_error", 1.0, None, {"level": "error", "code": code, "description": "a secret"})
     assert refused.value.reason is reason
     assert "secret" not in str(refused.value)
+
+
+def test_pictures_that_come_together_with_the_end_are_not_lost(playing: Server) -> None:
+    playing.send(VIDEO, HEADER)
+    end = encode_amf("onStatus", 0.0, None, {"code": "NetStream.Play.UnpublishNotify"})
+    last = wire.chunked(VIDEO, picture(), stream=STREAM) + wire.chunked(wire.COMMAND, end, stream=STREAM)
+    assert len(playing.tell(last)) == 1
+    assert playing.session.ending is not None
+    assert playing.session.ending.reason is StreamReason.CLOSED_BY_PEER
 
 
 def test_the_end_of_the_stream_is_the_end_and_that_of_another_is_not(playing: Server) -> None:
