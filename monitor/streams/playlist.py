@@ -97,8 +97,12 @@ def next_look_after(playlist: MediaPlaylist, *, fresh: int, waited_s: float, res
     step_s = min(playlist.segments[-1].seconds, playlist.target_s)
     if waited_s / fresh < _FAST * step_s:
         step_s = waited_s / fresh
-    steps = 1 + math.ceil(rest_s / step_s) if rest_s > 0 < step_s else 1
-    return max(_POLL_MIN_S, step_s * max(1, min(steps, len(playlist.segments) - 1)) * _CREEP)
+    steps = 1
+    if rest_s > 0 < step_s:
+        # A playlist that stands still must be noticed in time all the same.
+        most_s = frozen_after(playlist.target_s) - playlist.target_s
+        steps = max(1, min(1 + math.ceil(rest_s / step_s), len(playlist.segments) - 1, int(most_s / step_s)))
+    return max(_POLL_MIN_S, steps * step_s * _CREEP)
 
 
 def frozen_after(target_s: float) -> float:

@@ -171,11 +171,14 @@ def room(segments: int = 4, seconds: float = 2.0, target_s: float = 2.0) -> Medi
         # It grows faster than its clock says.
         (room(), 4, 2.0, 0.0, 0.495),
         (room(), 40, 2.0, 0.0, 0.25),
-        # Nothing of the next seconds is needed; all of them must still be in the window then.
-        (room(segments=9), 1, 2.0, 8.0, 9.9),
-        (room(segments=9), 1, 2.0, 7.0, 9.9),
-        (room(segments=4), 1, 2.0, 8.0, 5.94),
+        # Nothing of the next seconds is needed; all of them must still be in the window then, and a playlist that
+        # stands still must be noticed within three target durations.
+        (room(segments=9), 1, 2.0, 8.0, 3.96),
+        (room(segments=9), 1, 2.0, 1.0, 3.96),
+        (room(segments=2), 1, 2.0, 8.0, 1.98),
         (room(segments=1), 1, 2.0, 8.0, 1.98),
+        (room(segments=9, seconds=1.0, target_s=1.0), 1, 1.0, 8.0, 3.96),
+        (room(segments=9, seconds=6.0, target_s=6.0), 1, 6.0, 60.0, 11.88),
         # A playlist without a clock is not asked without end.
         (room(seconds=0.0, target_s=0.0), 1, 2.0, 8.0, 0.25),
         (room(segments=0), 1, 2.0, 8.0, 1.0),
