@@ -12,6 +12,8 @@ from monitor.faces.detect import Detections, Detector
 from monitor.faces.embed import Recogniser
 from monitor.faces.face import Box, Embedding, Face, PackInfo, Quality
 from monitor.faces.gate import GateVerdict, judge
+from monitor.faces.grid import face_grid
+from monitor.faces.inset import inset_around
 from monitor.faces.providers import open_session, resolve
 from monitor.faces.quality import measure
 from monitor.faces.scrfd import ScrfdDetector
@@ -59,6 +61,8 @@ class FaceAnalyser:
                 det_score=float(found.det_scores[i]),
                 quality=qualities[i],
                 embedding=embeddings.get(i),
+                grid=face_grid(crops[i]) if i in embeddings else b"",
+                inset=inset_around(picture, boxes[i]) if i in embeddings and _is_beside_a_larger(i, boxes) else None,
             )
             for i in range(len(found))
         )
@@ -108,6 +112,10 @@ def _usable(found: Detections, picture: NDArray[np.uint8]) -> Detections:
 def _box(corners: NDArray[np.float32]) -> Box:
     x1, y1, x2, y2 = (float(value) for value in corners)
     return Box(x1=x1, y1=y1, x2=x2, y2=y2)
+
+
+def _is_beside_a_larger(index: int, boxes: list[Box]) -> bool:
+    return any(box.height > boxes[index].height for box in boxes)
 
 
 def _chosen(

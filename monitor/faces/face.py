@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 Embedding = NDArray[np.float32]
 """Shape (D,), L2-normalised; comparable only within one pack digest."""
 
+GRID_SIDE = 20
+"""Cells across and down in a face's coarse grid."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Box:
@@ -61,6 +64,11 @@ class Face:
     """The detector's confidence, 0 to 1."""
     quality: Quality
     embedding: Embedding | None = field(repr=False)
+    grid: bytes = field(default=b"", repr=False)
+    """Mean luma of ``GRID_SIDE`` x ``GRID_SIDE`` cells of the aligned crop, row by row; empty without an embedding.
+    Like an embedding it is kept only while it may become evidence, and never written."""
+    inset: Box | None = None
+    """The straight-edged upright frame around it, as of a picture in picture. Looked for only beside a larger face."""
 
     def __post_init__(self) -> None:
         if self.landmarks.shape != (5, 2):

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from monitor.faces.face import Box
 from monitor.gallery.identity import Match
+from monitor.sightings.presence import Bearing, Presence, View
 from monitor.streams.packet import EncodedFrame
 
 
@@ -37,6 +38,8 @@ class Sample:
     """Which picture of ``frame`` it was."""
     picture_width: int
     picture_height: int
+    view: View | None = field(default=None, repr=False)
+    """What the picture says of how the face is shown; None where that was not looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +61,10 @@ class Sighting:
     """How many pictures of the track were compared, since the sighting before this one if there was one."""
     samples_matched: int
     """How many of them passed the similarity threshold."""
+    presence: Presence = Presence.PRESENTER
+    """How the likeness is shown, by all its samples; once it presents, it stays so."""
+    bearing: Bearing | None = None
+    """What ``presence`` was decided by."""
 
     @property
     def seconds(self) -> float:

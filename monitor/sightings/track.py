@@ -13,6 +13,7 @@ from monitor.faces.face import Box, Embedding, PackInfo
 from monitor.gallery.identity import Match
 from monitor.sightings.config import SightingsConfig
 from monitor.sightings.evidence import SPACING_S, assess, assess_match, leading_identity, matching
+from monitor.sightings.presence import Bearing, Presence, presence_of
 from monitor.sightings.sighting import EvidenceVerdict, Sample, Sighting
 
 MAX_SAMPLES = 16
@@ -129,6 +130,7 @@ class Track:
 
     def _sight(self, id_: str, identity_id: str) -> Sighting:
         first, last = self._samples[0], self._samples[-1]
+        presence, bearing = self._presence()
         return Sighting(
             id=id_,
             stream_id=self._stream_id,
@@ -141,7 +143,17 @@ class Track:
             best=max(self._samples, key=similarity),
             samples_seen=self._seen,
             samples_matched=self._matched,
+            presence=presence,
+            bearing=bearing,
         )
+
+    def _presence(self) -> tuple[Presence, Bearing | None]:
+        # Who once presented is not measured again: later stillness would not take it back.
+        if self._sighting is not None and self._sighting.presence is Presence.PRESENTER:
+            return self._sighting.presence, self._sighting.bearing
+        views = [sample.view for sample in self._samples if sample.view is not None]
+        bearing = Bearing.of(views) if views else None
+        return presence_of(bearing) if bearing else Presence.PRESENTER, bearing
 
     def _count_burst(self, stream_time: float, match: Match | None) -> None:
         verdict = assess_match(match, self._pack)
