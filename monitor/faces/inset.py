@@ -20,7 +20,7 @@ _SUPPORT = 0.7
 """Share of its own length along which an edge must be seen. One of the four may be lost in what lies behind."""
 _FOURTH = 0.5
 """What the worst seen edge counts beside the one before it."""
-_TRIED = 6
+_TRIED = 8
 """Columns (or rows) on each side of the face that are tried, those with the most of an edge."""
 
 
@@ -62,9 +62,11 @@ def _steps(grey: NDArray[np.int16], opens: bool, closes: bool) -> NDArray[np.boo
 def _tried(steps: NDArray[np.bool_], face: slice) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Columns before and after the face's own that may be an edge; ``steps`` holds the rows beside the face."""
     support = steps.mean(axis=0)
+    beside = np.concatenate([[-1.0], support, [-1.0]])
+    peaks = np.where((support > beside[:-2]) & (support >= beside[2:]), support, 0.0)
     margin = int(_MARGIN * (face.stop - face.start))
-    before = np.flatnonzero(support[: max(0, face.start - margin)] >= _BESIDE)
-    after = np.flatnonzero(support[face.stop + margin :] >= _BESIDE) + face.stop + margin
+    before = np.flatnonzero(peaks[: max(0, face.start - margin)] >= _BESIDE)
+    after = np.flatnonzero(peaks[face.stop + margin :] >= _BESIDE) + face.stop + margin
     first, second = (side[np.argsort(-support[side], kind="stable")[:_TRIED]] for side in (before, after))
     return first, second
 
