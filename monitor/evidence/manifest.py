@@ -13,6 +13,7 @@ from monitor.clock import iso_utc
 from monitor.faces.face import Box, PackInfo
 from monitor.gallery.identity import Identity, Reference
 from monitor.incidents.incident import Incident
+from monitor.sightings.presence import Bearing
 from monitor.sightings.sighting import Sample, Sighting
 from monitor.streams.stream import Stream
 
@@ -111,6 +112,8 @@ def _sighting(sighting: Sighting) -> dict[str, Any]:
         "stream_time_last": round(sighting.stream_time_last, 6),
         "samples_seen": sighting.samples_seen,
         "samples_matched": sighting.samples_matched,
+        "presence": str(sighting.presence),
+        "presence_measured": _bearing(sighting.bearing) if sighting.bearing else None,
     }
 
 
@@ -135,6 +138,17 @@ def _sample(sample: Sample) -> dict[str, Any]:
             "sha256": sha256(keyframe.data),
             "received_at": iso_utc(keyframe.received_at),
         },
+    }
+
+
+def _bearing(bearing: Bearing) -> dict[str, Any]:
+    return {
+        "views": bearing.views,
+        "face_share": round(bearing.face_share, 4),
+        "rigidity": None if bearing.rigidity is None else round(bearing.rigidity, 4),
+        "travel_face_heights": round(bearing.travel, 4),
+        "highest_other_face": round(bearing.outshone, 4),
+        "framed_share": round(bearing.framed, 4),
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter
 
+from monitor.sightings.presence import Presence
 from monitor.sightings.sighting import EvidenceVerdict
 from monitor.sightings.tracker import TrackUpdate
 
@@ -21,8 +22,13 @@ class SightingsMetrics:
             registry=registry,
         )
         self.sightings = Counter(
-            "monitor_sightings", "Sightings begun: a face's evidence for one identity passed.", registry=registry
+            "monitor_sightings",
+            "Sightings begun: a face's evidence for one identity passed; by how the face was shown then.",
+            ["presence"],
+            registry=registry,
         )
+        for presence in Presence:
+            self.sightings.labels(presence)
         for verdict in EvidenceVerdict:
             self.verdicts.labels(verdict)
 
@@ -30,5 +36,5 @@ class SightingsMetrics:
         """Count what one picture brought."""
         for update in updates:
             self.verdicts.labels(update.verdict).inc()
-            if update.begun:
-                self.sightings.inc()
+            if update.begun and update.sighting is not None:
+                self.sightings.labels(update.sighting.presence).inc()

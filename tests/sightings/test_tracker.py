@@ -465,4 +465,4 @@ def test_metrics_count_verdicts_and_sightings_begun() -> None:
         "small_margin": 0,
         "too_short": 0,
     }
-    assert registry.get_sample_value("monitor_sightings_total") == 1
+    assert registry.get_sample_value("monitor_sightings_total", {"presence": "presenter"}) == 1

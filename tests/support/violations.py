@@ -13,6 +13,7 @@ import numpy as np
 from monitor.faces.face import Box, PackInfo
 from monitor.gallery.identity import Candidate, Consent, Identity, Match, Permission, Reference
 from monitor.incidents.incident import Decision, Incident, IncidentKey, IncidentState
+from monitor.sightings.presence import Presence
 from monitor.sightings.sighting import Sample, Sighting
 from monitor.streams.packet import EncodedFrame, Packet, VideoFormat
 from monitor.streams.stream import BroadcastKind, Stream
@@ -100,6 +101,7 @@ def make_sighting(
     sighting_id: str = "s1",
     epoch: int = 1,
     seen: int | None = None,
+    presence: Presence = Presence.PRESENTER,
 ) -> Sighting:
     """A sighting whose samples stand at these seconds of the stream."""
     samples = tuple(make_sample(second, similarity, epoch=epoch) for second in seconds)
@@ -115,6 +117,7 @@ def make_sighting(
         best=samples[-1],
         samples_seen=seen or len(samples),
         samples_matched=len(samples),
+        presence=presence,
     )
 
 
