@@ -236,6 +236,6 @@ def _patient(config: SightingsConfig, interval_s: float) -> SightingsConfig:
 def _best_verdict(updates: list[TrackUpdate]) -> EvidenceVerdict:
     """The verdict nearest to a proof: the enum is ordered from nobody to passed, passed first."""
     order = [EvidenceVerdict.PASSED, EvidenceVerdict.TOO_SHORT, EvidenceVerdict.TOO_FEW_SAMPLES]
-    order += [EvidenceVerdict.SMALL_MARGIN, EvidenceVerdict.BELOW_SIMILARITY, EvidenceVerdict.NOBODY_PROTECTED]
+    order += [EvidenceVerdict.SMALL_MARGIN, EvidenceVerdict.BELOW_SIMILARITY, EvidenceVerdict.LOOK_ALIKE]
     found = {update.verdict for update in updates}
     return next((verdict for verdict in order if verdict in found), EvidenceVerdict.NOBODY_PROTECTED)

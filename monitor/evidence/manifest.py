@@ -119,7 +119,7 @@ def _sighting(sighting: Sighting) -> dict[str, Any]:
 
 def _sample(sample: Sample) -> dict[str, Any]:
     keyframe = sample.frame.packets[0]
-    runner_up = sample.match.runner_up
+    runner_up, look_alike = sample.match.runner_up, sample.match.look_alike
     return {
         "utc": iso_utc(sample.utc),
         "stream_time": round(sample.stream_time, 6),
@@ -131,6 +131,7 @@ def _sample(sample: Sample) -> dict[str, Any]:
         "identity_id": sample.match.best.identity_id,
         "margin": round(sample.match.margin, 6),
         "runner_up": runner_up.identity_id if runner_up else None,
+        "look_alike": round(look_alike.similarity, 6) if look_alike else None,
         "encoded_keyframe": {
             "codec": sample.frame.format.codec,
             "pts": keyframe.pts,

@@ -17,10 +17,15 @@ class EvidenceVerdict(StrEnum):
 
     PASSED = "passed"
     NOBODY_PROTECTED = "nobody_protected"
+    LOOK_ALIKE = "look_alike"
     BELOW_SIMILARITY = "below_similarity"
     SMALL_MARGIN = "small_margin"
     TOO_FEW_SAMPLES = "too_few_samples"
     TOO_SHORT = "too_short"
+
+
+RESEMBLES_NOBODY = frozenset({EvidenceVerdict.NOBODY_PROTECTED, EvidenceVerdict.LOOK_ALIKE})
+"""What calls for no second look, and of which nothing is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

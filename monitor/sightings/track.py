@@ -14,7 +14,7 @@ from monitor.gallery.identity import Match
 from monitor.sightings.config import SightingsConfig
 from monitor.sightings.evidence import SPACING_S, assess, assess_match, leading_identity, matching
 from monitor.sightings.presence import Bearing, Presence, presence_of
-from monitor.sightings.sighting import EvidenceVerdict, Sample, Sighting
+from monitor.sightings.sighting import RESEMBLES_NOBODY, EvidenceVerdict, Sample, Sighting
 
 MAX_SAMPLES = 16
 """Samples, each with its encoded picture, that a track keeps."""
@@ -85,7 +85,11 @@ class Track:
         verdict = assess(self._samples, self._config, self._pack)
         if verdict is EvidenceVerdict.PASSED:
             self._begin()
-        return verdict
+        # Of look-alikes no sample is kept, as of nobody; the track has nothing else to say.
+        known_other = (
+            verdict is EvidenceVerdict.NOBODY_PROTECTED and assess_match(match, self._pack) in RESEMBLES_NOBODY
+        )
+        return assess_match(match, self._pack) if known_other else verdict
 
     @property
     def sighting(self) -> Sighting | None:
@@ -159,8 +163,8 @@ class Track:
         verdict = assess_match(match, self._pack)
         if self._burst is not None:
             self._burst.seen += 1
-            self._burst.candidates += verdict is not EvidenceVerdict.NOBODY_PROTECTED
-        if verdict is EvidenceVerdict.NOBODY_PROTECTED:
+            self._burst.candidates += verdict not in RESEMBLES_NOBODY
+        if verdict in RESEMBLES_NOBODY:
             return
         # The first candidate is worth a burst; later ones only if they alone reach the similarity threshold.
         rested = self._burst is not None and stream_time - self._burst.origin >= self._config.burst_rest_s

@@ -14,7 +14,7 @@ from monitor.gallery.identity import Match
 from monitor.sightings.config import SightingsConfig
 from monitor.sightings.evidence import assess_match
 from monitor.sightings.presence import View
-from monitor.sightings.sighting import EvidenceVerdict, Sample, Sighting
+from monitor.sightings.sighting import RESEMBLES_NOBODY, EvidenceVerdict, Sample, Sighting
 from monitor.sightings.track import Appearance, Track, burst_step, similarity
 from monitor.streams.packet import EncodedFrame
 
@@ -139,7 +139,7 @@ class Tracker:
 
     def _sample(self, frame: EncodedFrame, picture: PictureFaces, face: Face, match: Match | None) -> Sample | None:
         """The comparison with its picture; None, so that nothing is kept, for a face that resembles nobody."""
-        if match is None or assess_match(match, self._pack) is EvidenceVerdict.NOBODY_PROTECTED:
+        if match is None or assess_match(match, self._pack) in RESEMBLES_NOBODY:
             return None
         return Sample(
             stream_time=float(picture.pts * frame.format.time_base),
