@@ -52,11 +52,13 @@ def enrolled(analyser: FaceAnalyser) -> list[Reference]:
 def watch(analyser: FaceAnalyser, enrolled: list[Reference]) -> Watch:
     """The sighting that a tracker last hands out over pictures, looked at once a second."""
 
-    def watched(pictures: Sequence[Picture], *more: Reference, step: int = FPS) -> Sighting | None:
-        matcher = Matcher([*enrolled, *more])
+    def watched(
+        pictures: Sequence[Picture], *more: Reference, look_alikes: Sequence[Reference] = ()
+    ) -> Sighting | None:
+        matcher = Matcher([*enrolled, *more], look_alikes)
         tracker = Tracker("room", analyser.info, SightingsConfig())
         last = None
-        for index in range(0, len(pictures), step):
+        for index in range(0, len(pictures), FPS):
             height, width = pictures[index].shape[:2]
             faces = analyser.faces(pictures[index])
             shown = PictureFaces(pts=index * 90_000 // FPS, width=width, height=height, faces=faces)

@@ -460,6 +460,7 @@ def test_metrics_count_verdicts_and_sightings_begun() -> None:
     assert verdicts == {
         "passed": 3,
         "nobody_protected": 5,
+        "look_alike": 0,
         "too_few_samples": 2,
         "below_similarity": 0,
         "small_margin": 0,
