@@ -16,7 +16,6 @@ from monitor.gallery.identity import Match
 from monitor.gallery.snapshot import GallerySnapshot
 from monitor.sightings.config import SightingsConfig
 from monitor.sightings.evidence import assess_match
-from monitor.sightings.presence import Presence
 from monitor.sightings.sighting import EvidenceVerdict
 from monitor.sightings.tracker import Tracker, TrackUpdate
 from monitor.streams.packet import EncodedFrame
@@ -50,7 +49,7 @@ class Judge(Protocol):
 
 
 @dataclass(slots=True, kw_only=True)
-class Stretch:
+class Presence:
     """One identity over one stretch of a recording; times in stream seconds."""
 
     identity_id: str
@@ -61,8 +60,8 @@ class Stretch:
     frames: int
     face_height_px: float
     verdict: str
-    presence: Presence | None = None
-    """How it was shown, at its most prominent; None without proof."""
+    shown_as: str | None = None
+    """Presence in its most similar sighting; None without proof."""
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -74,7 +73,7 @@ class Stretch:
             "frames": self.frames,
             "face_height_px": round(self.face_height_px, 1),
             "verdict": self.verdict,
-            "presence": self.presence,
+            "presence": self.shown_as,
         }
 
 
@@ -87,14 +86,14 @@ class ScanResult:
     frames: int = 0
     """Pictures looked at."""
     faces: int = 0
-    sightings: list[Stretch] = field(default_factory=list)
+    sightings: list[Presence] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "seconds": round(self.seconds, 3),
             "frames": self.frames,
             "faces": self.faces,
-            "sightings": [stretch.to_dict() for stretch in self.sightings],
+            "sightings": [presence.to_dict() for presence in self.sightings],
         }
 
 
@@ -176,8 +175,8 @@ def _read_image(path: Path) -> bytes:
         raise ImageRefused(f"cannot be read: {err.strerror}") from err
 
 
-def _single(face: Face, match: Match) -> Stretch:
-    return Stretch(
+def _single(face: Face, match: Match) -> Presence:
+    return Presence(
         identity_id=match.best.identity_id,
         similarity=match.best.similarity,
         margin=match.margin,
@@ -197,8 +196,8 @@ class _Tally:
         self.result = ScanResult()
         self._began: float | None = None
         self._ended = 0.0
-        self._proven: dict[str, Stretch] = {}
-        self._unproven: dict[str, Stretch] = {}
+        self._proven: dict[str, Presence] = {}
+        self._unproven: dict[str, Presence] = {}
 
     def add(self, frame: EncodedFrame, picture: PictureFaces, updates: list[TrackUpdate]) -> None:
         stream_time = float(picture.pts * frame.format.time_base)
@@ -210,7 +209,7 @@ class _Tally:
         for update, face in zip(updates, embedded, strict=False):  # a picture that was seen before has no updates
             sighting = update.sighting
             if sighting is not None:
-                self._proven[sighting.id] = Stretch(
+                self._proven[sighting.id] = Presence(
                     identity_id=sighting.identity_id,
                     similarity=sighting.best.match.best.similarity,
                     margin=sighting.best.match.margin,
@@ -219,7 +218,7 @@ class _Tally:
                     frames=sighting.samples_matched,
                     face_height_px=sighting.best.box.height,
                     verdict=EvidenceVerdict.PASSED,
-                    presence=sighting.presence,
+                    shown_as=sighting.presence,
                 )
             elif update.match is not None and update.verdict in _UNPROVEN:
                 self._suspect(update.match, update.verdict, stream_time, face)
@@ -230,7 +229,7 @@ class _Tally:
             return
         identity_id = match.best.identity_id
         before = self._unproven.get(identity_id)
-        self._unproven[identity_id] = Stretch(
+        self._unproven[identity_id] = Presence(
             identity_id=identity_id,
             similarity=max(match.best.similarity, before.similarity if before else -1.0),
             margin=max(match.margin, before.margin if before else -1.0),
@@ -245,30 +244,29 @@ class _Tally:
         """The result, times counted from the first picture, neighbouring sightings of one identity joined."""
         began = self._began or 0.0
         self.result.seconds = self._ended - began
-        proven = {stretch.identity_id for stretch in self._proven.values()}
-        rest = [stretch for stretch in self._unproven.values() if stretch.identity_id not in proven]
-        joined = _joined(sorted(self._proven.values(), key=lambda stretch: stretch.first_seen))
-        for stretch in (*joined, *rest):
-            stretch.first_seen -= began
-            stretch.last_seen -= began
-            if judge is not None and stretch.verdict == EvidenceVerdict.PASSED:
-                stretch.verdict = judge(stretch.identity_id)
-            self.result.sightings.append(stretch)
+        proven = {presence.identity_id for presence in self._proven.values()}
+        rest = [presence for presence in self._unproven.values() if presence.identity_id not in proven]
+        joined = _joined(sorted(self._proven.values(), key=lambda presence: presence.first_seen))
+        for presence in (*joined, *rest):
+            presence.first_seen -= began
+            presence.last_seen -= began
+            if judge is not None and presence.verdict == EvidenceVerdict.PASSED:
+                presence.verdict = judge(presence.identity_id)
+            self.result.sightings.append(presence)
         return self.result
 
 
-def _joined(stretches: list[Stretch]) -> list[Stretch]:
-    joined: list[Stretch] = []
-    for stretch in stretches:
-        before = next((one for one in reversed(joined) if one.identity_id == stretch.identity_id), None)
-        if before is None or stretch.first_seen - before.last_seen > _SAME_SIGHTING_S:
-            joined.append(stretch)
+def _joined(presences: list[Presence]) -> list[Presence]:
+    joined: list[Presence] = []
+    for presence in presences:
+        before = next((one for one in reversed(joined) if one.identity_id == presence.identity_id), None)
+        if before is None or presence.first_seen - before.last_seen > _SAME_SIGHTING_S:
+            joined.append(presence)
             continue
-        if stretch.similarity > before.similarity:
-            before.similarity, before.margin = stretch.similarity, stretch.margin
-            before.face_height_px = stretch.face_height_px
-        if stretch.presence and before.presence:
-            before.presence = max(before.presence, stretch.presence, key=lambda presence: presence.strength)
-        before.last_seen = max(before.last_seen, stretch.last_seen)
-        before.frames += stretch.frames
+        if presence.similarity > before.similarity:
+            before.similarity, before.margin = presence.similarity, presence.margin
+            before.face_height_px = presence.face_height_px
+            before.shown_as = presence.shown_as
+        before.last_seen = max(before.last_seen, presence.last_seen)
+        before.frames += presence.frames
     return joined
