@@ -58,8 +58,8 @@ def manifest_bytes(
         "stream": _stream(findings.stream),
         "sighting": _sighting(sighting),
         "samples": [_sample(sample) for sample in sighting.samples],
-        "shown_sample": _sample(sighting.best),
-        "reference": _reference(sighting.best.match.best.reference),
+        "shown_sample": _sample(sighting.clearest),
+        "reference": _reference(sighting.clearest.match.best.reference),
         "files": {name: sha256(content) for name, content in files.items()},
         "other_faces": "made unrecognisable",
         "recorded_at": iso_utc(recorded_at),
@@ -130,6 +130,7 @@ def _sample(sample: Sample) -> dict[str, Any]:
         "similarity": round(sample.match.best.similarity, 6),
         "identity_id": sample.match.best.identity_id,
         "margin": round(sample.match.margin, 6),
+        "quality": round(sample.view.quality, 4) if sample.view else None,
         "runner_up": runner_up.identity_id if runner_up else None,
         "look_alike": round(look_alike.similarity, 6) if look_alike else None,
         "encoded_keyframe": {

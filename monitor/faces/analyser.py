@@ -49,7 +49,11 @@ class FaceAnalyser:
             return ()
         crops = aligned_crops(picture, found.landmarks)
         boxes = [_box(corners) for corners in found.boxes]
-        qualities = [measure(crop) for crop in crops]
+        size = (picture.shape[1], picture.shape[0])
+        qualities = [
+            measure(crop, landmarks, box, size)
+            for crop, landmarks, box in zip(crops, found.landmarks, boxes, strict=True)
+        ]
         chosen = _chosen(boxes, found.det_scores, qualities, self._config)
         embeddings: dict[int, Embedding] = {}
         if chosen:

@@ -61,6 +61,14 @@ class FacesConfig(BaseModel):
     min_det_score: float = Field(
         0.65, ge=0.5, le=1, description="Faces that the detector is less sure of than this are not compared, 0.5 to 1."
     )
+    min_quality: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="Faces whose quality is below this are not compared, 0 to 1: size, sharpness, light, pose, fit of "
+        "the landmarks and share inside the picture in one. 0.25 refuses what hardly resembles anybody any more; with "
+        "more, a room can hide a face by turning it, cutting it off or darkening it.",
+    )
     job_timeout_s: float = Field(
         5.0,
         gt=0,

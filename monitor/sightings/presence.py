@@ -69,6 +69,8 @@ class View:
     """The other faces of the same picture."""
     inset: Box | None
     """The frame that was seen around it, as in :class:`monitor.faces.face.Face`."""
+    quality: float = 1.0
+    """The face's combined quality, 0 to 1."""
     grid: bytes = field(repr=False)
     """As in :class:`monitor.faces.face.Face`; empty where it is not known."""
 

@@ -47,6 +47,12 @@ class Sample:
     """What the picture says of how the face is shown; None where that was not looked at."""
 
 
+def clarity(sample: Sample) -> float:
+    """Similarity, weighed with the face's quality: of two as similar the better picture, of poor ones the half."""
+    quality = sample.view.quality if sample.view is not None else 1.0
+    return sample.match.best.similarity * (0.5 + 0.5 * quality)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sighting:
     """One identity seen on one stream, with the samples that prove it."""
@@ -70,6 +76,11 @@ class Sighting:
     """How the likeness is shown, by all its samples; once it presents, it stays so."""
     bearing: Bearing | None = None
     """What ``presence`` was decided by."""
+
+    @property
+    def clearest(self) -> Sample:
+        """The sample to be shown to people: similar, and a good picture."""
+        return max((self.best, *self.samples), key=clarity)
 
     @property
     def seconds(self) -> float:

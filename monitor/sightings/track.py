@@ -14,7 +14,7 @@ from monitor.gallery.identity import Match
 from monitor.sightings.config import SightingsConfig
 from monitor.sightings.evidence import SPACING_S, assess, assess_match, leading_identity, matching
 from monitor.sightings.presence import Bearing, Presence, presence_of
-from monitor.sightings.sighting import RESEMBLES_NOBODY, EvidenceVerdict, Sample, Sighting
+from monitor.sightings.sighting import RESEMBLES_NOBODY, EvidenceVerdict, Sample, Sighting, clarity
 
 MAX_SAMPLES = 16
 """Samples, each with its encoded picture, that a track keeps."""
@@ -199,10 +199,13 @@ def similarity(sample: Sample) -> float:
 
 
 def thinned(samples: Sequence[Sample]) -> list[Sample]:
-    """At most ``MAX_SAMPLES`` of ``samples`` (oldest first), spread over the time; first, last and best stay."""
+    """At most ``MAX_SAMPLES`` of ``samples`` (oldest first), spread over the time.
+
+    The first, the last, the best and the clearest stay.
+    """
     kept = list(samples)
     while len(kept) > MAX_SAMPLES:
-        best = max(kept, key=similarity)
-        inner = [i for i in range(1, len(kept) - 1) if kept[i] is not best]
+        worthy = (max(kept, key=similarity), max(kept, key=clarity))
+        inner = [i for i in range(1, len(kept) - 1) if not any(kept[i] is one for one in worthy)]
         del kept[min(inner, key=lambda i: kept[i + 1].stream_time - kept[i - 1].stream_time)]
     return kept

@@ -173,7 +173,14 @@ def _appearance(stream_time: float, face: Face) -> Appearance:
 
 def _view(picture: PictureFaces, face: Face) -> View:
     others = tuple(other.box for other in picture.faces if other is not face)
-    return View(box=face.box, picture_height=picture.height, others=others, inset=face.inset, grid=face.grid)
+    return View(
+        box=face.box,
+        picture_height=picture.height,
+        others=others,
+        inset=face.inset,
+        quality=face.quality.value,
+        grid=face.grid,
+    )
 
 
 def _pairs(before: Sequence[Appearance], now: Sequence[Appearance]) -> list[tuple[float, int, int]]:

@@ -140,7 +140,9 @@ async def test_the_manifest_says_what_was_seen_by_what_under_which_settings(
         "similarity": 0.7,
         "identity_id": "obama",
         "margin": 0.6,
+        "quality": None,
         "runner_up": "biden",
+        "look_alike": None,
         "encoded_keyframe": None,
     }
     assert manifest["shown_sample"]["encoded_keyframe"]["sha256"] == hashlib.sha256(b"idr").hexdigest()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from support import scenes
 from support.gallery import reference
+from support.violations import make_sample, make_sighting
 
 from monitor.demo.clip import Picture
 from monitor.demo.face_swap import open_detector, swapped_heads
@@ -19,6 +20,8 @@ from monitor.faces.analyser import FaceAnalyser
 from monitor.faces.face import GRID_SIDE, Box
 from monitor.sightings.presence import RIGID_FROM, Bearing, Presence, View, presence_of
 from monitor.sightings.rigidity import planar_agreement
+from monitor.sightings.sighting import Sample
+from monitor.sightings.track import MAX_SAMPLES, thinned
 
 if TYPE_CHECKING:
     from conftest import Watch
@@ -199,3 +202,24 @@ def test_flat_grey_grids_do_not_end_in_an_error() -> None:
 def test_grids_of_another_shape_are_refused() -> None:
     with pytest.raises(ValueError, match="expected"):
         planar_agreement(np.zeros((4, 5), np.uint8), np.zeros((1, 4, 5), np.uint8))
+
+
+def test_of_samples_as_similar_the_clearer_picture_is_shown_and_a_poor_one_only_if_it_is_far_more_similar() -> None:
+    def sampled(similarity: float, quality: float) -> Sample:
+        return replace(make_sample(0, similarity), view=replace(VIEW, quality=quality))
+
+    blurred, clear, poor = sampled(0.70, 0.4), sampled(0.69, 0.9), sampled(0.95, 0.1)
+    sighting = replace(make_sighting(), samples=(blurred, clear, poor), best=poor)
+    assert sighting.clearest is clear
+    assert replace(sighting, samples=(blurred, poor), best=poor).clearest is poor
+    unknown = [make_sample(second, 0.7) for second in (0, 1, 2)]
+    assert replace(sighting, samples=tuple(unknown), best=unknown[2]).clearest is unknown[2]
+
+
+def test_thinning_keeps_the_clearest_sample_too() -> None:
+    samples = [replace(make_sample(second, 0.6), view=replace(VIEW, quality=0.5)) for second in range(60)]
+    samples[20] = replace(samples[20], view=replace(VIEW, quality=1.0))
+    samples[40] = replace(make_sample(40, 0.65), view=replace(VIEW, quality=0.1))
+    kept = thinned(samples)
+    assert len(kept) == MAX_SAMPLES
+    assert all(any(one is wanted for one in kept) for wanted in (samples[0], samples[20], samples[40], samples[59]))
