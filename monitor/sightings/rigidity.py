@@ -1,9 +1,9 @@
 """Whether two views of a face differ only as two views of one flat picture do.
 
-A print, a package or a slide moves as a plane: between two views its pixels follow one affine map (weak perspective)
-and a change of brightness. A head that turns, speaks or blinks does not. So the coarse grids of two aligned faces are
-registered by an affine map (inverse compositional alignment, Baker and Matthews 2004; brightness and contrast are
-normalised away), and the correlation that is left says how well a plane explains both.
+A print, a package or a slide moves as a plane: between two views its pixels follow one homography and a change of
+brightness. A head that turns, speaks or blinks does not. So the coarse grids of two aligned faces are registered by a
+homography (inverse compositional alignment, Baker and Matthews 2004; brightness and contrast are normalised away), and
+the correlation that is left says how well a plane explains both.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 _ITERATIONS = 10
 _BORDER = 7
 """One part in so many is left out on each side: what moves in and out of the crop says nothing."""
+_LARGEST_STEP = np.array([1.5, 0.1, 0.1, 1.5, 0.1, 0.1, 0.01, 0.01])
+_LEAST_DEPTH = 0.2
+"""A map that turns the plane's edge towards the camera is none of a print that a detector finds a face on."""
 _STEADY = 1e-3
 """Kept on the normal equations' diagonal, relative to their mean: a flat grey picture has no gradient."""
 
 
 def planar_agreement(template: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """How well an affine map makes each of ``others`` into ``template``: correlation, 1 for a perfect fit.
+    """How well a homography makes each of ``others`` into ``template``: correlation, 1 for a perfect fit.
 
     :param template: grey grid of an aligned face, shape (N, N).
     :param others: grids of the same face at other times, shape (m, N, N).
@@ -35,10 +38,11 @@ def planar_agreement(template: NDArray[np.uint8], others: NDArray[np.uint8]) -> 
     wanted = _normalised(template[inner, inner].reshape(1, -1))
     solve = _solver(template, inner, rows, columns)
     places = np.stack([columns, rows, np.ones_like(rows)])
-    warp = np.tile(np.eye(2, 3), (len(others), 1, 1))
+    warp = np.tile(np.eye(3), (len(others), 1, 1))
     best = np.full(len(others), -1.0)
     for _ in range(_ITERATIONS):
-        seen = _normalised(_sampled(others, warp @ places + centre))
+        there = warp @ places
+        seen = _normalised(_sampled(others, there[:, :2] / np.maximum(_LEAST_DEPTH, there[:, 2:]) + centre))
         best = np.maximum(best, (seen * wanted).mean(axis=1))
         warp = _composed(warp, (seen - wanted) @ solve)
     return best
@@ -47,23 +51,27 @@ def planar_agreement(template: NDArray[np.uint8], others: NDArray[np.uint8]) -> 
 def _solver(
     template: NDArray[np.uint8], inner: slice, rows: NDArray[np.float64], columns: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """From a difference of normalised pictures to the six steps of the map; shape (points, 6)."""
+    """From a difference of normalised pictures to the eight steps of the map; shape (points, 8)."""
     grey = template.astype(np.float64)
     down, right = (gradient[inner, inner].ravel() for gradient in np.gradient(grey / (grey[inner, inner].std() + 1e-9)))
-    jacobian = np.stack([right, right * columns, right * rows, down, down * columns, down * rows], axis=1)
+    outwards = right * columns + down * rows
+    affine = [right, right * columns, right * rows, down, down * columns, down * rows]
+    jacobian = np.stack([*affine, -outwards * columns, -outwards * rows], axis=1)
     normal = jacobian.T @ jacobian
     steadied = normal + np.diag(_STEADY * normal.diagonal() + 1e-9)
     return np.asarray(jacobian @ np.linalg.inv(steadied))
 
 
 def _composed(warp: NDArray[np.float64], steps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The maps after the inverse of the small maps ``steps``, shape (m, 6)."""
+    """The maps after the inverse of the small maps ``steps``, shape (m, 8)."""
     # A step that is larger than this leaves what the gradients at the start can say.
-    steps = np.clip(steps, [-1.5, -0.1, -0.1] * 2, [1.5, 0.1, 0.1] * 2)
-    small = np.eye(2) + steps[:, [1, 2, 4, 5]].reshape(-1, 2, 2)
-    linear = warp[:, :, :2] @ np.linalg.inv(small)
-    moved = warp[:, :, 2] - (linear @ steps[:, [0, 3], np.newaxis])[:, :, 0]
-    return np.concatenate([linear, moved[:, :, np.newaxis]], axis=2)
+    steps = np.clip(steps, -_LARGEST_STEP, _LARGEST_STEP)
+    small = np.tile(np.eye(3), (len(steps), 1, 1))
+    small[:, :2, 2] += steps[:, [0, 3]]
+    small[:, :2, :2] += steps[:, [1, 2, 4, 5]].reshape(-1, 2, 2)
+    small[:, 2, :2] += steps[:, 6:]
+    moved = warp @ np.linalg.inv(small)
+    return np.asarray(moved / moved[:, 2:, 2:], np.float64)
 
 
 def _sampled(grids: NDArray[np.uint8], places: NDArray[np.float64]) -> NDArray[np.float64]:
