@@ -16,7 +16,7 @@ from monitor.gallery.index import ReferenceIndex
 class Matcher:
     """Compares probes with the references of one gallery snapshot. Immutable."""
 
-    def __init__(self, references: Sequence[Reference], look_alikes: Iterable[Reference] = ()) -> None:
+    def __init__(self, references: Sequence[Reference], *, look_alikes: Iterable[Reference] = ()) -> None:
         self._references = tuple(references)
         self._look_alikes: defaultdict[str, list[Reference]] = defaultdict(list)
         for one in look_alikes:

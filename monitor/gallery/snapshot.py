@@ -68,7 +68,7 @@ class GallerySnapshot:
             refused=turned_down,
             errors=(*errors, *_claimed(turned_down), *_unprotected(decided, accepted, turned_down)),
             digest=gallery_digest(identities, every),
-            matcher=Matcher(accepted, look_alikes),
+            matcher=Matcher(accepted, look_alikes=look_alikes),
             look_alikes=look_alikes,
         )
 

@@ -166,7 +166,7 @@ async def test_an_identity_file_in_the_sub_folder_says_nothing(ann: Path, folder
 def test_only_the_best_identitys_look_alikes_are_compared_and_the_nearest_counts() -> None:
     ann, bob = reference("ann", ANN), reference("bob", unit(9))
     others = [reference("ann", at(0.4, 5), "not/x.jpg"), reference("ann", at(0.6, 5), "not/y.jpg")]
-    matcher = Matcher([ann, bob], [*others, reference("bob", ANN, "not/z.jpg")])
+    matcher = Matcher([ann, bob], look_alikes=[*others, reference("bob", ANN, "not/z.jpg")])
     near_ann, near_bob = matcher.match_all(np.stack([at(0.7, 5), unit(9)]))
     assert near_ann is not None
     assert near_bob is not None

@@ -55,7 +55,7 @@ def watch(analyser: FaceAnalyser, enrolled: list[Reference]) -> Watch:
     def watched(
         pictures: Sequence[Picture], *more: Reference, look_alikes: Sequence[Reference] = ()
     ) -> Sighting | None:
-        matcher = Matcher([*enrolled, *more], look_alikes)
+        matcher = Matcher([*enrolled, *more], look_alikes=look_alikes)
         tracker = Tracker("room", analyser.info, SightingsConfig())
         last = None
         for index in range(0, len(pictures), FPS):
