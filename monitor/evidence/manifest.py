@@ -150,6 +150,7 @@ def _bearing(bearing: Bearing) -> dict[str, Any]:
         "rigidity": None if bearing.rigidity is None else round(bearing.rigidity, 4),
         "travel_face_heights": round(bearing.travel, 4),
         "highest_other_face": round(bearing.outshone, 4),
+        "highest_other_face_rigidity": None if bearing.rival_rigidity is None else round(bearing.rival_rigidity, 4),
         "framed_share": round(bearing.framed, 4),
     }
 

@@ -11,7 +11,8 @@ would be taken for a print, at first.
 What cannot be told apart gets the more severe class. What this means: a photo animated by software, and a print that is
 bent or passes through glare, count as a presenter; a person who sits still as a picture counts as one, until they move;
 a print on the wall that a moving camera shows counts as held up; somebody smaller beside a larger face, who moves and
-has no straight-edged frame, presents too, unless the other is ``_DWARFED`` times as high.
+has no straight-edged frame, presents too, unless the other is ``_DWARFED`` times as high. A larger face outshines only
+if it moves itself, so an inset over somebody who sits still presents.
 """
 
 from __future__ import annotations
@@ -61,13 +62,22 @@ class Presence(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rival:
+    """Another face in the picture, which may be the one that presents. Nobody needs to know whose it is."""
+
+    height_px: float
+    grid: bytes = field(repr=False)
+    """As in :class:`View`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """What one picture says of how a face is shown."""
 
     box: Box
     picture_height: int
-    others: tuple[Box, ...]
-    """The other faces of the same picture."""
+    rival: Rival | None
+    """The highest other face of the same picture."""
     inset: Box | None
     """The frame that was seen around it, as in :class:`monitor.faces.face.Face`."""
     quality: float = 1.0
@@ -91,6 +101,8 @@ class Bearing:
     """Median over the views of how many times as high the highest other face was; 0 where there mostly was none."""
     framed: float
     """Share of the views in which it stood in the frame that the others show."""
+    rival_rigidity: float | None
+    """As ``rigidity``, of the highest other faces: a large poster outshines nobody."""
 
     @classmethod
     def of(cls, views: Sequence[View]) -> Self:
@@ -101,17 +113,19 @@ class Bearing:
         return cls(
             views=len(views),
             face_share=float(np.median(heights / [view.picture_height for view in views])),
-            rigidity=_rigidity(views),
+            rigidity=_rigidity([view.grid for view in views]),
             travel=float(away.max() / np.median(heights)),
-            outshone=float(np.median([_highest_other(view) / max(1.0, view.box.height) for view in views])),
+            outshone=float(np.median([_rival_px(view) / max(1.0, view.box.height) for view in views])),
             framed=_framed(views),
+            rival_rigidity=_rigidity([view.rival.grid for view in views if view.rival is not None]),
         )
 
 
 def presence_of(bearing: Bearing) -> Presence:
     """The class that the measurements speak for; where they leave it open, the more severe one."""
     rigid = bearing.rigidity is not None and bearing.rigidity >= RIGID_FROM
-    if bearing.outshone < _OUTSHONE:
+    rival_moves = bearing.rival_rigidity is not None and bearing.rival_rigidity < RIGID_FROM
+    if bearing.outshone < _OUTSHONE or not rival_moves:
         return Presence.STATIC_IMAGE if rigid else Presence.PRESENTER
     if rigid:
         return Presence.BACKGROUND if bearing.travel <= _FIXED else Presence.STATIC_IMAGE
@@ -120,10 +134,10 @@ def presence_of(bearing: Bearing) -> Presence:
     return Presence.BACKGROUND if bearing.outshone >= _DWARFED else Presence.PRESENTER
 
 
-def _rigidity(views: Sequence[View]) -> float | None:
-    """The agreement of the views with the middle one, but for the odd ones."""
+def _rigidity(views: Sequence[bytes]) -> float | None:
+    """The agreement of the views' grids with the middle one, but for the odd ones."""
     shape = (GRID_SIDE, GRID_SIDE)
-    known = [np.frombuffer(view.grid, np.uint8) for view in views if len(view.grid) == GRID_SIDE**2]
+    known = [np.frombuffer(grid, np.uint8) for grid in views if len(grid) == GRID_SIDE**2]
     if len(known) < _LEAST_VIEWS:
         return None
     grids = np.stack(known).reshape(-1, *shape)
@@ -132,8 +146,8 @@ def _rigidity(views: Sequence[View]) -> float | None:
     return float(agreements[len(agreements) // _ODD_ONES])
 
 
-def _highest_other(view: View) -> float:
-    return max((other.height for other in view.others), default=0.0)
+def _rival_px(view: View) -> float:
+    return view.rival.height_px if view.rival is not None else 0.0
 
 
 def _framed(views: Sequence[View]) -> float:

@@ -13,7 +13,7 @@ from monitor.faces.face import Face, PackInfo, PictureFaces
 from monitor.gallery.identity import Match
 from monitor.sightings.config import SightingsConfig
 from monitor.sightings.evidence import assess_match
-from monitor.sightings.presence import View
+from monitor.sightings.presence import Rival, View
 from monitor.sightings.sighting import RESEMBLES_NOBODY, EvidenceVerdict, Sample, Sighting
 from monitor.sightings.track import Appearance, Track, burst_step, similarity
 from monitor.streams.packet import EncodedFrame
@@ -172,11 +172,11 @@ def _appearance(stream_time: float, face: Face) -> Appearance:
 
 
 def _view(picture: PictureFaces, face: Face) -> View:
-    others = tuple(other.box for other in picture.faces if other is not face)
+    highest = max((one for one in picture.faces if one is not face), key=lambda one: one.box.height, default=None)
     return View(
         box=face.box,
         picture_height=picture.height,
-        others=others,
+        rival=None if highest is None else Rival(height_px=highest.box.height, grid=highest.grid),
         inset=face.inset,
         quality=face.quality.value,
         grid=face.grid,

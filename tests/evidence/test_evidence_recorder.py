@@ -151,7 +151,9 @@ async def test_the_manifest_says_what_was_seen_by_what_under_which_settings(
 async def test_the_manifest_says_how_the_likeness_was_shown_and_by_which_measurements(
     recorder: EvidenceRecorder, tmp_path: Path
 ) -> None:
-    bearing = Bearing(views=4, face_share=0.14321, rigidity=0.99512, travel=0.01, outshone=3.1, framed=0.0)
+    bearing = Bearing(
+        views=4, face_share=0.14321, rigidity=0.99512, travel=0.01, outshone=3.1, framed=0.0, rival_rigidity=0.81
+    )
     poster = replace(findings().sighting, presence=Presence.BACKGROUND, bearing=bearing)
     draft = await recorder.draw(replace(findings(), sighting=poster))
     assert draft is not None
@@ -164,6 +166,7 @@ async def test_the_manifest_says_how_the_likeness_was_shown_and_by_which_measure
         "rigidity": 0.9951,
         "travel_face_heights": 0.01,
         "highest_other_face": 3.1,
+        "highest_other_face_rigidity": 0.81,
         "framed_share": 0.0,
     }
 

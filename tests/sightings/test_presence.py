@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import pytest
 from support import scenes
@@ -15,7 +16,7 @@ from support.violations import make_sample, make_sighting
 
 from monitor.demo.clip import Picture
 from monitor.demo.face_swap import open_detector, swapped_heads
-from monitor.demo.portraits import OBAMA_OFFICIAL, OBAMA_SENATE
+from monitor.demo.portraits import OBAMA_OFFICIAL, OBAMA_SENATE, Portrait
 from monitor.faces.analyser import FaceAnalyser
 from monitor.faces.face import GRID_SIDE, Box
 from monitor.sightings.presence import RIGID_FROM, Bearing, Presence, View, presence_of
@@ -106,6 +107,22 @@ def test_a_slide_that_fills_the_screen_is_a_static_image(broadcast: Broadcast, w
     assert watch(broadcast(room)).presence is Presence.STATIC_IMAGE
 
 
+def test_a_large_poster_of_somebody_else_does_not_turn_a_clone_into_background(
+    man: list[Picture],
+    clone: list[Picture],
+    broadcast: Broadcast,
+    watch: Watch,
+    analyser: FaceAnalyser,
+    tmp_path: Path,
+) -> None:
+    poster = Portrait(path=tmp_path / "man.png", face=analyser.faces(man[0])[0].box)
+    cv2.imwrite(str(poster.path), man[0])
+    room = scenes.with_print(scenes.staged(clone, 0.5, 20), poster, face_px=190, at=(440, 180), sway=0)
+    sighting = watch(broadcast(room))
+    assert sighting.bearing.outshone > 2.0
+    assert sighting.presence is Presence.PRESENTER
+
+
 def test_of_a_clone_and_a_poster_of_the_same_person_the_clone_is_reported(
     clone: list[Picture], broadcast: Broadcast, watch: Watch
 ) -> None:
@@ -124,7 +141,7 @@ def test_a_photo_that_becomes_a_talking_head_presents_from_then_on(
     assert after.samples[0].stream_time == 0.0
 
 
-BEARING = Bearing(views=5, face_share=0.3, rigidity=0.8, travel=0.4, outshone=0.0, framed=0.0)
+BEARING = Bearing(views=5, face_share=0.3, rigidity=0.8, travel=0.4, outshone=0.0, framed=0.0, rival_rigidity=0.8)
 
 
 @pytest.mark.parametrize(
@@ -142,6 +159,10 @@ BEARING = Bearing(views=5, face_share=0.3, rigidity=0.8, travel=0.4, outshone=0.
         ({"rigidity": 0.99, "outshone": 2.0}, Presence.STATIC_IMAGE),
         ({"rigidity": 0.99, "outshone": 2.0, "travel": 0.05}, Presence.BACKGROUND),
         ({"rigidity": 0.99, "travel": 0.05}, Presence.STATIC_IMAGE),
+        ({"outshone": 3.0, "rival_rigidity": 0.99}, Presence.PRESENTER),
+        ({"outshone": 3.0, "rival_rigidity": None}, Presence.PRESENTER),
+        ({"outshone": 3.0, "framed": 1.0, "rival_rigidity": 0.99}, Presence.PRESENTER),
+        ({"outshone": 3.0, "rigidity": 0.99, "rival_rigidity": 0.99, "travel": 0.05}, Presence.STATIC_IMAGE),
     ],
 )
 def test_what_the_measurements_leave_open_gets_the_more_severe_class(changes, presence) -> None:
@@ -154,7 +175,7 @@ def test_presences_are_ordered_from_the_presenter_to_the_background() -> None:
     assert max(Presence, key=lambda one: one.strength) is Presence.PRESENTER
 
 
-VIEW = View(box=Box(x1=100, y1=100, x2=180, y2=200), picture_height=400, others=(), inset=None, grid=b"")
+VIEW = View(box=Box(x1=100, y1=100, x2=180, y2=200), picture_height=400, rival=None, inset=None, grid=b"")
 
 
 def test_a_view_without_a_grid_proves_no_rigidity() -> None:
