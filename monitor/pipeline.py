@@ -254,6 +254,6 @@ def _best_verdict(updates: list[TrackUpdate]) -> EvidenceVerdict:
     """The verdict nearest to a proof: the enum is ordered from nobody to passed, passed first."""
     order = [EvidenceVerdict.PASSED, EvidenceVerdict.WEAK_EVIDENCE]
     order += [EvidenceVerdict.TOO_SHORT, EvidenceVerdict.TOO_FEW_SAMPLES]
-    order += [EvidenceVerdict.SMALL_MARGIN, EvidenceVerdict.BELOW_SIMILARITY, EvidenceVerdict.NOBODY_PROTECTED]
+    order += [EvidenceVerdict.SMALL_MARGIN, EvidenceVerdict.BELOW_SIMILARITY, EvidenceVerdict.LOOK_ALIKE]
     found = {update.verdict for update in updates}
     return next((verdict for verdict in order if verdict in found), EvidenceVerdict.NOBODY_PROTECTED)

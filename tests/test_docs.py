@@ -12,7 +12,9 @@ from support.readme_tables import README, metrics_rows, settings_rows
 
 from monitor.cli.main import COMMANDS
 from monitor.errors import StreamReason
+from monitor.faces.gate import GateVerdict
 from monitor.incidents.incident import Decision
+from monitor.sightings.presence import Presence
 from monitor.sightings.sighting import EvidenceVerdict
 
 ROOT = README.parent
@@ -64,7 +66,7 @@ def test_every_endpoint_stands_in_the_readme() -> None:
     assert len(paths) > 5
 
 
-@pytest.mark.parametrize("words", [Decision, EvidenceVerdict, StreamReason])
+@pytest.mark.parametrize("words", [Decision, EvidenceVerdict, GateVerdict, Presence, StreamReason])
 def test_every_reason_that_a_log_or_metric_can_say_stands_in_the_readme(words: type) -> None:
     assert {word.value for word in words if f"`{word.value}`" not in readme()} == set()
 

@@ -10,8 +10,10 @@ from urllib.parse import quote
 
 from pydantic import TypeAdapter, ValidationError
 
+from monitor.alerts.severity import Severity, severity_of
 from monitor.clock import iso_utc
 from monitor.incidents.incident import Decision, Incident, Transition
+from monitor.sightings.presence import Presence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,7 @@ class Alert:
     at: datetime
     """UTC of the transition."""
     reason: str
-    """One word: the decision, or ``likeness_gone``."""
+    """One word: the decision; the presence where it is escalated; or ``likeness_gone``."""
     detail: str
     """``reason`` in words."""
     identity_id: str
@@ -89,6 +91,8 @@ class Alert:
     violation_since: datetime
     last_seen_at: datetime
     links: AlertLinks
+    presence: Presence = Presence.PRESENTER
+    """How the likeness is shown, at its most prominent."""
 
     @classmethod
     def about(
@@ -120,12 +124,18 @@ class Alert:
         )
 
     @property
+    def severity(self) -> Severity:
+        """Whether somebody is to be woken."""
+        return severity_of(self.presence)
+
+    @property
     def summary(self) -> str:
         """One line for a pager: who, where, and what is wrong."""
         where = f"{self.platform}/{self.account} in room {self.room}"
         if self.transition is Transition.RESOLVED:
             return f"{self.identity_name} on {where}: resolved, {self.detail}"
-        return f"{self.identity_name} shown by {where}: {self.decision_detail}"
+        how = "" if self.presence is Presence.PRESENTER else f" ({self.presence.replace('_', ' ')})"
+        return f"{self.identity_name} shown by {where}{how}: {self.decision_detail}"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON's types only; times as ISO 8601 with a Z, similarities as cosines."""
@@ -140,6 +150,8 @@ class Alert:
             "identity": {"id": self.identity_id, "name": self.identity_name, "consent": self.consent},
             "decision": str(self.decision),
             "decision_detail": self.decision_detail,
+            "presence": str(self.presence),
+            "severity": str(self.severity),
             "platform": self.platform,
             "account": self.account,
             "room": self.room,

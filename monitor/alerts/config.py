@@ -77,9 +77,10 @@ class AlertmanagerReceiverConfig(_ReceiverConfig):
     type: Literal["alertmanager"] = Field(description="Posts to Alertmanager's API v2.")
     url: str = Field(repr=False, description="Alertmanager's address, without /api: http://127.0.0.1:9093")
     labels: dict[str, str] = Field(
-        {"severity": "critical"},
+        {},
         description="Labels added to every alert, for routing. alertname, identity, platform, account and room are set "
-        "by the monitor.",
+        "by the monitor, and severity too unless it stands here: critical for a likeness that presents, warning for an "
+        "inset, a still picture or one in the background.",
     )
     timeout_s: float = Field(5.0, ge=0.1, le=60.0, description="Seconds one attempt may take in all.")
 

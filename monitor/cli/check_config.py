@@ -107,7 +107,7 @@ def _identities(folder: Path, report: Report) -> tuple[Identity, ...]:
         except GalleryError as err:
             report.problems.append(str(err))
             continue
-        if not found.photos:
+        if all(photo.look_alike for photo in found.photos):
             report.warnings.append(f"{folder / found.id}: has no photo, so nobody is protected by it")
     return tuple(identities)
 

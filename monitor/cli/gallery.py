@@ -135,6 +135,11 @@ def _as_json(snapshot: GallerySnapshot) -> dict[str, Any]:
                 for reference in snapshot.references
                 if reference.identity_id == identity.id
             ],
+            "look_alikes": [
+                {"photo": photo.photo, "face_height_px": round(photo.face_height_px, 1)}
+                for photo in snapshot.look_alikes
+                if photo.identity_id == identity.id
+            ],
             "refused": [
                 {"photo": photo.photo, "reason": photo.reason, "detail": photo.detail}
                 for photo in snapshot.refused
@@ -163,13 +168,23 @@ def _print(snapshot: GallerySnapshot) -> None:
     from rich.text import Text
 
     # Folded, not cut: a file name without its end names no file.
-    columns = [Column(title, overflow="fold") for title in ("identity", "names", "accepted photos", "may be shown by")]
+    columns = [
+        Column(title, overflow="fold")
+        for title in ("identity", "names", "accepted photos", "look-alikes", "may be shown by")
+    ]
     table = Table(*columns, show_lines=True)
     for identity in snapshot.identities.values():
         accepted = [reference.photo for reference in snapshot.references if reference.identity_id == identity.id]
+        others = [one.photo for one in snapshot.look_alikes if one.identity_id == identity.id]
         names = "\n".join(f"{name} ({language})" for language, name in identity.names.items())
         permissions = "\n".join(map(_permission_text, identity.permissions)) or "nobody"
-        table.add_row(Text(identity.id), Text(names), Text("\n".join(accepted) or "none"), Text(permissions))
+        table.add_row(
+            Text(identity.id),
+            Text(names),
+            Text("\n".join(accepted) or "none"),
+            Text("\n".join(others)),
+            Text(permissions),
+        )
     Console().print(table)
     for photo in snapshot.refused:
         print(f"refused: {photo.identity_id}/{photo.photo}: {photo.reason}: {photo.detail}")

@@ -306,6 +306,7 @@ def _in_words(row: dict[str, Any]) -> str:
             f"  {found['identity']}  similarity {found['similarity']:.2f}  margin {found['margin']:.2f}  "
             f"{found['first_seen']:.1f}-{found['last_seen']:.1f} s  {found['frames']} pictures  "
             f"face {found['face_height_px']:.0f} px  {found['verdict']}"
+            + (f"  {found['presence']}" if found["presence"] else "")
             for found in row["sightings"]
         ]
     )

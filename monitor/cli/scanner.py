@@ -61,6 +61,8 @@ class Presence:
     frames: int
     face_height_px: float
     verdict: str
+    shown_as: str | None = None
+    """Presence in its most similar sighting; None without proof."""
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -72,6 +74,7 @@ class Presence:
             "frames": self.frames,
             "face_height_px": round(self.face_height_px, 1),
             "verdict": self.verdict,
+            "presence": self.shown_as,
         }
 
 
@@ -222,6 +225,7 @@ class _Tally:
                     frames=sighting.samples_matched,
                     face_height_px=sighting.best.box.height,
                     verdict=EvidenceVerdict.PASSED,
+                    shown_as=sighting.presence,
                 )
             elif update.match is not None and update.verdict in _UNPROVEN:
                 self._suspect(update.match, update.verdict, stream_time, face)
@@ -269,6 +273,7 @@ def _joined(presences: list[Presence]) -> list[Presence]:
         if presence.similarity > before.similarity:
             before.similarity, before.margin = presence.similarity, presence.margin
             before.face_height_px = presence.face_height_px
+            before.shown_as = presence.shown_as
         before.last_seen = max(before.last_seen, presence.last_seen)
         before.frames += presence.frames
     return joined

@@ -63,10 +63,12 @@ def _present(folder: Path) -> Written | None:
 
     :raises EvidenceError: there is a folder without a readable manifest.
     """
+    # Asked first: a folder that appears meanwhile appears whole, and is found at the next try.
+    was_there = folder.exists()
     try:
         return Written(folder=folder, manifest_sha256=sha256((folder / MANIFEST).read_bytes()), new=False)
     except FileNotFoundError as err:
-        if folder.exists():
+        if was_there:
             raise EvidenceError(f"evidence folder {folder} has no {MANIFEST}: move the folder away") from err
         return None
     except OSError as err:

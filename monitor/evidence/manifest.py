@@ -13,6 +13,7 @@ from monitor.clock import iso_utc
 from monitor.faces.face import Box, PackInfo
 from monitor.gallery.identity import Identity, Reference
 from monitor.incidents.incident import Incident
+from monitor.sightings.presence import Bearing
 from monitor.sightings.sighting import Sample, Sighting
 from monitor.streams.stream import Stream
 
@@ -57,8 +58,8 @@ def manifest_bytes(
         "stream": _stream(findings.stream),
         "sighting": _sighting(sighting),
         "samples": [_sample(sample) for sample in sighting.samples],
-        "shown_sample": _sample(sighting.best),
-        "reference": _reference(sighting.best.match.best.reference),
+        "shown_sample": _sample(sighting.clearest),
+        "reference": _reference(sighting.clearest.match.best.reference),
         "files": {name: sha256(content) for name, content in files.items()},
         "other_faces": "made unrecognisable",
         "recorded_at": iso_utc(recorded_at),
@@ -113,12 +114,14 @@ def _sighting(sighting: Sighting) -> dict[str, Any]:
         "samples_matched": sighting.samples_matched,
         "log_likelihood": round(sighting.log_likelihood, 4),
         "log_likelihood_needed": round(sighting.log_likelihood_needed, 4),
+        "presence": str(sighting.presence),
+        "presence_measured": _bearing(sighting.bearing) if sighting.bearing else None,
     }
 
 
 def _sample(sample: Sample) -> dict[str, Any]:
     keyframe = sample.frame.packets[0]
-    runner_up = sample.match.runner_up
+    runner_up, look_alike = sample.match.runner_up, sample.match.look_alike
     return {
         "utc": iso_utc(sample.utc),
         "stream_time": round(sample.stream_time, 6),
@@ -129,7 +132,9 @@ def _sample(sample: Sample) -> dict[str, Any]:
         "similarity": round(sample.match.best.similarity, 6),
         "identity_id": sample.match.best.identity_id,
         "margin": round(sample.match.margin, 6),
+        "quality": round(sample.view.quality, 4) if sample.view else None,
         "runner_up": runner_up.identity_id if runner_up else None,
+        "look_alike": round(look_alike.similarity, 6) if look_alike else None,
         "encoded_keyframe": {
             "codec": sample.frame.format.codec,
             "pts": keyframe.pts,
@@ -137,6 +142,18 @@ def _sample(sample: Sample) -> dict[str, Any]:
             "sha256": sha256(keyframe.data),
             "received_at": iso_utc(keyframe.received_at),
         },
+    }
+
+
+def _bearing(bearing: Bearing) -> dict[str, Any]:
+    return {
+        "views": bearing.views,
+        "face_share": round(bearing.face_share, 4),
+        "rigidity": None if bearing.rigidity is None else round(bearing.rigidity, 4),
+        "travel_face_heights": round(bearing.travel, 4),
+        "highest_other_face": round(bearing.outshone, 4),
+        "highest_other_face_rigidity": None if bearing.rival_rigidity is None else round(bearing.rival_rigidity, 4),
+        "framed_share": round(bearing.framed, 4),
     }
 
 

@@ -56,7 +56,7 @@ class EvidenceRecorder:
         await asyncio.to_thread(remove_partial, self._folder)
 
     async def draw(self, findings: Findings) -> Draft | None:
-        """The pictures of the sighting's best sample, to be written for its incident; None if drawing failed."""
+        """The pictures of the sighting's clearest sample, to be written for its incident; None if drawing failed."""
         try:
             async with asyncio.timeout(DRAW_WITHIN_S):
                 return Draft(self, findings, await self._pictures(findings))
@@ -78,20 +78,20 @@ class EvidenceRecorder:
         return None
 
     async def _pictures(self, findings: Findings) -> EvidencePictures:
-        best = findings.sighting.best
-        label = f"{findings.identity.name} {best.match.best.similarity:.2f}"
+        shown = findings.sighting.clearest
+        label = f"{findings.identity.name} {shown.match.best.similarity:.2f}"
         for _ in range(DRAW_TRIES - 1):
             try:
-                return await self._renderer.render(best.frame, best.pts, best.box, label)
+                return await self._renderer.render(shown.frame, shown.pts, shown.box, label)
             except FrameLost as err:
                 log.warning("evidence_drawn_again stream=%s reason=%s", findings.stream.id, err.reason)
-        return await self._renderer.render(best.frame, best.pts, best.box, label)
+        return await self._renderer.render(shown.frame, shown.pts, shown.box, label)
 
     def _put(self, incident: Incident, findings: Findings, pictures: EvidencePictures) -> Written:
         files = {
             FRAME: pictures.frame_jpeg,
             CROP: pictures.crop_jpeg,
-            REFERENCE: findings.sighting.best.match.best.reference.crop_jpeg,
+            REFERENCE: findings.sighting.clearest.match.best.reference.crop_jpeg,
         }
         manifest = manifest_bytes(
             incident,

@@ -12,6 +12,8 @@ from monitor.faces.detect import Detections, Detector
 from monitor.faces.embed import Recogniser
 from monitor.faces.face import Box, Embedding, Face, PackInfo, Quality
 from monitor.faces.gate import GateVerdict, judge
+from monitor.faces.grid import face_grid
+from monitor.faces.inset import inset_around
 from monitor.faces.levelling import Leveller
 from monitor.faces.providers import Session, open_session, resolve
 from monitor.faces.quality import measure
@@ -57,7 +59,11 @@ class FaceAnalyser:
             return ()
         crops = aligned_crops(picture, found.landmarks)
         boxes = [_box(corners) for corners in found.boxes]
-        qualities = [measure(crop) for crop in crops]
+        size = (picture.shape[1], picture.shape[0])
+        qualities = [
+            measure(crop, landmarks, box, size)
+            for crop, landmarks, box in zip(crops, found.landmarks, boxes, strict=True)
+        ]
         chosen = _chosen(boxes, found.det_scores, qualities, self._config)
         embeddings: dict[int, Embedding] = {}
         if chosen:
@@ -72,6 +78,8 @@ class FaceAnalyser:
                 det_score=float(found.det_scores[i]),
                 quality=qualities[i],
                 embedding=embeddings.get(i),
+                grid=face_grid(crops[i]) if i in embeddings else b"",
+                inset=inset_around(picture, boxes[i]) if i in embeddings and _is_beside_a_larger(i, boxes) else None,
             )
             for i in range(len(found))
         )
@@ -128,6 +136,10 @@ def _usable(found: Detections, picture: NDArray[np.uint8]) -> Detections:
 def _box(corners: NDArray[np.float32]) -> Box:
     x1, y1, x2, y2 = (float(value) for value in corners)
     return Box(x1=x1, y1=y1, x2=x2, y2=y2)
+
+
+def _is_beside_a_larger(index: int, boxes: list[Box]) -> bool:
+    return any(box.height > boxes[index].height for box in boxes)
 
 
 def _chosen(

@@ -67,6 +67,14 @@ class FacesConfig(BaseModel):
         "upside down or small. Costs up to twelve searches of about 0.6 ms in each of up to three places, and for one "
         "face of a picture two more embeddings; only with the pack opencv-zoo.",
     )
+    min_quality: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="Faces whose quality is below this are not compared, 0 to 1: size, sharpness, light, pose, fit of "
+        "the landmarks and share inside the picture in one. 0.25 refuses what hardly resembles anybody any more; with "
+        "more, a room can hide a face by turning it, cutting it off or darkening it.",
+    )
     job_timeout_s: float = Field(
         5.0,
         gt=0,

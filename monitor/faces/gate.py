@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from monitor.faces.config import FacesConfig
-from monitor.faces.face import Box, Quality
+from monitor.faces.face import QUALITY_WEIGHTS, Box, Quality, QualityFactor
 
 
 class GateVerdict(StrEnum):
@@ -15,15 +15,32 @@ class GateVerdict(StrEnum):
     TOO_SMALL = "too_small"
     LOW_DET_SCORE = "low_det_score"
     BLURRED = "blurred"
+    BADLY_LIT = "badly_lit"
+    TURNED_AWAY = "turned_away"
+    DISTORTED = "distorted"
+    CUT_OFF = "cut_off"
     CROWD = "crowd"
 
 
+_BY_FACTOR = {
+    QualityFactor.SIZE: GateVerdict.TOO_SMALL,
+    QualityFactor.SHARPNESS: GateVerdict.BLURRED,
+    QualityFactor.LIGHT: GateVerdict.BADLY_LIT,
+    QualityFactor.POSE: GateVerdict.TURNED_AWAY,
+    QualityFactor.FIT: GateVerdict.DISTORTED,
+    QualityFactor.INSIDE: GateVerdict.CUT_OFF,
+}
+
+
 def judge(box: Box, det_score: float, quality: Quality, config: FacesConfig) -> GateVerdict:
-    """The first rule that the face breaks, or ``EMBEDDED``."""
+    """The first rule that the face breaks, or ``EMBEDDED``; for its quality as a whole, what harms that most."""
     if box.height < config.min_face_px:
         return GateVerdict.TOO_SMALL
     if det_score < config.min_det_score:
         return GateVerdict.LOW_DET_SCORE
     if quality.sharpness < config.min_sharpness:
         return GateVerdict.BLURRED
+    if quality.value < config.min_quality:
+        factors = quality.factors
+        return _BY_FACTOR[min(factors, key=lambda name: factors[name] ** QUALITY_WEIGHTS[name])]
     return GateVerdict.EMBEDDED

@@ -30,7 +30,8 @@ class FacesMetrics:
         )
         self.faces = Counter(
             "monitor_faces_found_total",
-            "Faces found, by whether the quality gate let them be embedded.",
+            "Faces found, by whether the quality gate let them be embedded, and why not: too_small, low_det_score, "
+            "blurred, badly_lit, turned_away, distorted, cut_off, crowd.",
             ["verdict"],
             registry=registry,
         )

@@ -1,4 +1,4 @@
-"""Measures whether an aligned crop is sharp and lit enough to be compared."""
+"""Measures how fit a face is to be compared."""
 
 from __future__ import annotations
 
@@ -6,13 +6,43 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.faces.face import Quality
+from monitor.faces.align import CROP_PX, TEMPLATE, similarities
+from monitor.faces.face import Box, Quality
+from monitor.faces.pose import pose_of
+
+_EYES_APART = float(np.hypot(*(TEMPLATE[1] - TEMPLATE[0])))
+_CORNERS = np.array([[0, 0], [CROP_PX, 0], [CROP_PX, CROP_PX], [0, CROP_PX]], np.float64)
 
 
-def measure(crop: NDArray[np.uint8]) -> Quality:
-    """Sharpness (variance of the Laplacian, Pech-Pacheco 2000) and mean luma.
+def measure(
+    crop: NDArray[np.uint8], landmarks: NDArray[np.float32], box: Box, picture_size: tuple[int, int]
+) -> Quality:
+    """Sharpness (variance of the Laplacian, Pech-Pacheco 2000), mean luma, fit of the landmarks, pose and coverage.
 
     :param crop: aligned crop, shape (112, 112, 3), BGR.
+    :param landmarks: shape (5, 2), pixels of the picture that the crop was cut from.
+    :param picture_size: its width and height.
     """
     grey = cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY)
-    return Quality(sharpness=float(cv2.Laplacian(grey, cv2.CV_32F).var()), brightness=float(grey.mean()))
+    matrix = similarities(landmarks[np.newaxis])[0]
+    off = landmarks @ matrix[:, :2].T + matrix[:, 2] - TEMPLATE
+    pose = pose_of(landmarks)
+    return Quality(
+        sharpness=float(cv2.Laplacian(grey, cv2.CV_32F).var()),
+        brightness=float(grey.mean()),
+        height_px=box.height,
+        landmark_residual=float(np.sqrt((off**2).sum(axis=1).mean()) / _EYES_APART),
+        yaw=pose.yaw,
+        pitch=pose.pitch,
+        roll=pose.roll,
+        inside=_inside(matrix, picture_size),
+    )
+
+
+def _inside(matrix: NDArray[np.float64], picture_size: tuple[int, int]) -> float:
+    """Share of the crop that lies within the picture."""
+    corners = ((_CORNERS - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T).astype(np.float32)
+    width, height = picture_size
+    whole = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    area, _ = cv2.intersectConvexConvex(corners, whole)
+    return float(np.clip(area / max(1e-6, abs(cv2.contourArea(corners))), 0, 1))

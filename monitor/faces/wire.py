@@ -15,7 +15,7 @@ from typing import Any
 import msgpack
 import numpy as np
 
-from monitor.faces.face import Box, EvidencePictures, Face, PackInfo, PictureFaces, Quality
+from monitor.faces.face import GRID_SIDE, Box, EvidencePictures, Face, PackInfo, PictureFaces, Quality
 from monitor.streams.packet import EncodedFrame, Packet, VideoFormat
 
 HEADER = struct.Struct("!I")
@@ -154,22 +154,29 @@ def _face_to_wire(face: Face) -> Message:
         "box": box_to_wire(face.box),
         "landmarks": face.landmarks.astype("<f4").tobytes(),
         "det_score": face.det_score,
-        "quality": [face.quality.sharpness, face.quality.brightness],
+        "quality": [getattr(face.quality, name) for name in Quality.__dataclass_fields__],
         "embedding": None if face.embedding is None else face.embedding.astype("<f4").tobytes(),
+        "grid": face.grid,
+        "inset": None if face.inset is None else box_to_wire(face.inset),
     }
 
 
 def _face_from_wire(message: Message, dimension: int) -> Face:
-    sharpness, brightness = message["quality"]
+    measured = zip(Quality.__dataclass_fields__, message["quality"], strict=True)
     embedding = None
     if message["embedding"] is not None:
         embedding = np.frombuffer(message["embedding"], "<f4").astype(np.float32)
         if embedding.shape != (dimension,):
             raise ValueError(f"embedding has shape {embedding.shape}, expected ({dimension},)")
+    grid = bytes(message["grid"])
+    if len(grid) not in (0, GRID_SIDE**2):
+        raise ValueError(f"a grid has {len(grid)} cells, expected {GRID_SIDE**2}")
     return Face(
         box=box_from_wire(message["box"]),
         landmarks=np.frombuffer(message["landmarks"], "<f4").astype(np.float32).reshape(5, 2),
         det_score=float(message["det_score"]),
-        quality=Quality(sharpness=float(sharpness), brightness=float(brightness)),
+        quality=Quality(**{name: float(value) for name, value in measured}),
         embedding=embedding,
+        grid=grid,
+        inset=None if message["inset"] is None else box_from_wire(message["inset"]),
     )

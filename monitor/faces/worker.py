@@ -1,7 +1,8 @@
 """One worker process: loads the pack, then answers one job after the other until the daemon closes the socket.
 
 Started by the pool as ``python -m monitor.faces.worker FD``. It holds the decoders and the networks, so whatever a
-stream's data does to them ends here. Pixels never leave it: only faces do, and the JPEG files of evidence.
+stream's data does to them ends here. Pictures never leave it: only faces do (of embedded ones also 20 x 20 mean
+brightnesses), and the JPEG files of evidence.
 
 An error that nobody foresaw ends the process; the pool counts the frame and starts another.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -176,6 +176,11 @@ class Enrolment:
             task.cancel()
         await asyncio.gather(*examining, return_exceptions=True)
 
+    @property
+    def similarity_threshold(self) -> float:
+        """The pack's cosine from which a face counts as the identity."""
+        return self._analyser.pack.similarity_threshold
+
     def outcomes(self) -> list[Reference | RefusedPhoto]:
         """What is known of the planned photos, the oldest file first; a changed photo counts as it was."""
         by_age = sorted(self._known.items(), key=lambda item: (item[1].stamp.mtime_ns, item[0]))
@@ -185,13 +190,12 @@ class Enrolment:
         """The identities with planned photos that were never looked at."""
         return frozenset(photo.identity_id for photo in self._photos if _key(photo) not in self._known)
 
-    async def forget_removed(self) -> None:
-        """Delete the stored embeddings of every photo that is not an accepted reference now.
+    async def forget_others(self, accepted: Iterable[Reference]) -> None:
+        """Delete the stored embeddings of every photo that is not among ``accepted``.
 
         A database that refuses is logged, and asked again at the next call.
         """
-        accepted = (known.outcome for known in self._known.values())
-        wanted = frozenset(outcome.photo_sha256 for outcome in accepted if isinstance(outcome, Reference))
+        wanted = frozenset(reference.photo_sha256 for reference in accepted)
         if wanted == self._kept:
             return
         self._stored = {sha256: row for sha256, row in (self._stored or {}).items() if sha256 in wanted}
@@ -254,6 +258,7 @@ class Enrolment:
             embedding=row.embedding,
             crop_jpeg=row.crop_jpeg,
             face_height_px=row.face_height_px,
+            look_alike=photo.look_alike,
         )
 
     async def _measure(self, data: bytes, sha256: str) -> StoredReference | Refusal:

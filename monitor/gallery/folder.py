@@ -7,12 +7,15 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from monitor.errors import GalleryError, ImageRefused
 from monitor.gallery.identity_file import IDENTITY_FILE, MAX_IDENTITY_BYTES
+
+NOT_THEM = "not"
+"""Sub-folder of a person's folder for photos of others who are mistaken for them."""
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 
@@ -48,6 +51,8 @@ class GalleryFile:
     stamp: FileStamp
     refusal: str | None = None
     """Why it must not be read."""
+    look_alike: bool = False
+    """It lies in the sub-folder of those who are not this person; ``name`` then begins with ``not/``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +63,7 @@ class IdentityFolder:
     file: GalleryFile
     """Its identity.yaml."""
     photos: tuple[GalleryFile, ...]
+    """Theirs, and those of their look-alikes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +123,7 @@ def _scan_entry(home: Path, shown: Path, entry: Path, now: datetime) -> Identity
         folder = entry.resolve(strict=True)
         if not folder.is_relative_to(home):
             raise GalleryError(f"{shown}: the folder is a link that leaves the gallery; copy it into the gallery")
-        files = list(_files(home, folder, entry.name, now))
+        files = [*_files(home, folder, entry.name, now), *_look_alikes(home, shown, folder, entry.name, now)]
     except OSError as err:
         raise GalleryError(f"{shown}: cannot be read: {err.strerror or err}") from err
     described = next((file for file in files if file.name == IDENTITY_FILE), None)
@@ -128,6 +134,18 @@ def _scan_entry(home: Path, shown: Path, entry: Path, now: datetime) -> Identity
         )
     photos = tuple(file for file in files if file.name != IDENTITY_FILE)
     return IdentityFolder(id=entry.name, file=described, photos=photos)
+
+
+def _look_alikes(home: Path, shown: Path, folder: Path, identity_id: str, now: datetime) -> list[GalleryFile]:
+    if not (folder / NOT_THEM).is_dir():
+        return []
+    inner = (folder / NOT_THEM).resolve(strict=True)
+    if not inner.is_relative_to(home):
+        raise GalleryError(
+            f"{shown / NOT_THEM}: the folder is a link that leaves the gallery; copy it into the gallery"
+        )
+    found = (file for file in _files(home, inner, identity_id, now) if file.name != IDENTITY_FILE)
+    return [replace(file, name=f"{NOT_THEM}/{file.name}", look_alike=True) for file in found]
 
 
 def _files(home: Path, folder: Path, identity_id: str, now: datetime) -> Iterator[GalleryFile]:

@@ -15,6 +15,7 @@ from monitor.gallery.config import GalleryConfig
 from monitor.gallery.enrolment import Enrolment, FaceAnalyser, Progress
 from monitor.gallery.folder import scan_folder
 from monitor.gallery.identity import Reference, RefusedPhoto
+from monitor.gallery.look_alikes import settle_look_alikes
 from monitor.gallery.metrics import GalleryMetrics
 from monitor.gallery.register import Register
 from monitor.gallery.snapshot import GallerySnapshot
@@ -110,7 +111,7 @@ class Gallery:
             await self._enrolment.halt()
         self._holders = {reference.photo_sha256: reference.identity_id for reference in self._snapshot.references}
         self._loaded = True
-        await self._enrolment.forget_removed()
+        await self._enrolment.forget_others((*self._snapshot.references, *self._snapshot.look_alikes))
         return self._snapshot is not before
 
     async def _look(self) -> bool:
@@ -119,14 +120,16 @@ class Gallery:
         identities, mistakes = await asyncio.to_thread(self._register.update, scan.folders)
         self._enrolment.plan([photo for folder in scan.folders if folder.id in identities for photo in folder.photos])
         outcomes = self._enrolment.outcomes()
-        references, claimed = settle_claims(
-            (outcome for outcome in outcomes if isinstance(outcome, Reference)), self._holders
+        enrolled = [outcome for outcome in outcomes if isinstance(outcome, Reference)]
+        references, claimed = settle_claims((one for one in enrolled if not one.look_alike), self._holders)
+        look_alikes, doubted = settle_look_alikes(
+            [one for one in enrolled if one.look_alike], references, self._enrolment.similarity_threshold
         )
         new = await asyncio.to_thread(
             GallerySnapshot.build,
             identities,
-            references,
-            refused=[*claimed, *(outcome for outcome in outcomes if isinstance(outcome, RefusedPhoto))],
+            [*references, *look_alikes],
+            refused=[*claimed, *doubted, *(outcome for outcome in outcomes if isinstance(outcome, RefusedPhoto))],
             errors=(*scan.errors, *mistakes),
             undecided=self._enrolment.undecided(),
         )
@@ -142,7 +145,8 @@ def _same(old: GallerySnapshot, new: GallerySnapshot) -> bool:
         old.digest == new.digest
         and old.refused == new.refused
         and [str(error) for error in old.errors] == [str(error) for error in new.errors]
-        and [reference.photo for reference in old.references] == [reference.photo for reference in new.references]
+        and [one.photo for one in old.references] == [one.photo for one in new.references]
+        and [one.photo for one in old.look_alikes] == [one.photo for one in new.look_alikes]
     )
 
 
@@ -161,9 +165,10 @@ def _report(old: GallerySnapshot, new: GallerySnapshot) -> None:
             photo.detail,
         )
     log.info(
-        "gallery_synchronised identities=%d references=%d refused=%d errors=%d digest=%s",
+        "gallery_synchronised identities=%d references=%d look_alikes=%d refused=%d errors=%d digest=%s",
         len(new.identities),
         len(new.references),
+        len(new.look_alikes),
         len(new.refused),
         len(new.errors),
         new.digest,

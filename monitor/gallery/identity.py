@@ -64,6 +64,10 @@ class RefusalReason(StrEnum):
     BLURRED = "blurred"
     CLAIMED_BY_ANOTHER = "claimed_by_another"
     """The same photo lies in the folder of another person, who had it first."""
+    CONTRADICTORY = "contradictory"
+    """A look-alike's photo that also lies among the person's own."""
+    TOO_ALIKE = "too_alike"
+    """A look-alike's photo that most likely shows the person; taken as theirs not to be, it would hide them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +83,8 @@ class Reference:
     crop_jpeg: bytes = field(repr=False)
     """The face cut out, to be shown beside a live crop."""
     face_height_px: float
+    look_alike: bool = False
+    """The photo shows somebody who is not the identity, and is mistaken for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +114,8 @@ class Match:
 
     best: Candidate
     runner_up: Candidate | None
+    look_alike: Candidate | None = None
+    """The nearest of the best identity's look-alikes; None if it has none."""
 
     @property
     def margin(self) -> float:

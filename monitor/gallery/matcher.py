@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,11 @@ from monitor.gallery.index import ReferenceIndex
 class Matcher:
     """Compares probes with the references of one gallery snapshot. Immutable."""
 
-    def __init__(self, references: Sequence[Reference]) -> None:
+    def __init__(self, references: Sequence[Reference], *, look_alikes: Iterable[Reference] = ()) -> None:
         self._references = tuple(references)
+        self._look_alikes: defaultdict[str, list[Reference]] = defaultdict(list)
+        for one in look_alikes:
+            self._look_alikes[one.identity_id].append(one)
         if self._references:
             self._index = ReferenceIndex(np.stack([reference.embedding for reference in self._references]))
             # Among so many nearest references there are always two identities, if the gallery has two.
@@ -34,9 +38,21 @@ class Matcher:
             return [None] * len(probes)
         cosines, rows = self._index.search(probes, self._depth)
         return [
-            self._rank(zip(cosine.tolist(), row.tolist(), strict=True))
-            for cosine, row in zip(cosines, rows, strict=True)
+            self._beside_look_alikes(self._rank(zip(cosine.tolist(), row.tolist(), strict=True)), probe)
+            for cosine, row, probe in zip(cosines, rows, probes, strict=True)
         ]
+
+    def _beside_look_alikes(self, match: Match | None, probe: NDArray[np.float32]) -> Match | None:
+        """``match`` with the nearest of those who are not its best identity."""
+        others = self._look_alikes.get(match.best.identity_id) if match is not None else None
+        if match is None or not others:
+            return match
+        cosines = np.stack([other.embedding for other in others]) @ probe
+        nearest = int(cosines.argmax())
+        look_alike = Candidate(
+            identity_id=match.best.identity_id, similarity=float(cosines[nearest]), reference=others[nearest]
+        )
+        return replace(match, look_alike=look_alike)
 
     def _rank(self, hits: Iterable[tuple[float, int]]) -> Match | None:
         best: Candidate | None = None

@@ -20,6 +20,11 @@ class GalleryMetrics:
         self.references = Gauge(
             "monitor_gallery_references", "Accepted photos in the gallery in use.", registry=registry
         )
+        self.look_alikes = Gauge(
+            "monitor_gallery_look_alikes",
+            "Accepted photos of people who are mistaken for a protected one.",
+            registry=registry,
+        )
         self.refused = Gauge(
             "monitor_gallery_refused_photos",
             "Photos in the gallery's folder that were not accepted, by reason.",
@@ -50,6 +55,7 @@ class GalleryMetrics:
         """Set the gauges to what ``snapshot`` holds."""
         self.identities.set(len(snapshot.identities))
         self.references.set(len(snapshot.references))
+        self.look_alikes.set(len(snapshot.look_alikes))
         self.errors.set(len(snapshot.errors))
         tally = Tally(refused.reason for refused in snapshot.refused)
         for reason in RefusalReason:

@@ -17,6 +17,8 @@ from monitor.faces.face import Embedding
 from monitor.gallery.identity import Identity, Match, Permission, Reference, RefusalReason, RefusedPhoto
 from monitor.gallery.matcher import Matcher
 
+_NEEDS_THE_OPERATOR = (RefusalReason.CLAIMED_BY_ANOTHER, RefusalReason.CONTRADICTORY, RefusalReason.TOO_ALIKE)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GallerySnapshot:
@@ -32,6 +34,8 @@ class GallerySnapshot:
     digest: str
     """Hex SHA-256 over identities, permissions, photos and the pack; stands in the evidence."""
     matcher: Matcher = field(repr=False)
+    look_alikes: tuple[Reference, ...] = field(default=(), repr=False)
+    """Accepted photos of people who are mistaken for an identity, sorted as the references."""
 
     @classmethod
     def empty(cls) -> Self:
@@ -50,10 +54,12 @@ class GallerySnapshot:
     ) -> Self:
         """Sort, index and digest; adds the errors that only show once everything is together.
 
-        :param references: no photo of two identities.
+        :param references: no photo of two identities; look-alikes among them.
         :param undecided: identities with photos that nobody looked at yet, so that they are not called unprotected.
         """
-        accepted = tuple(sorted(references, key=lambda reference: (reference.identity_id, reference.photo)))
+        every = sorted(references, key=lambda reference: (reference.identity_id, reference.photo))
+        accepted = tuple(reference for reference in every if not reference.look_alike)
+        look_alikes = tuple(reference for reference in every if reference.look_alike)
         turned_down = tuple(sorted(refused, key=lambda photo: (photo.identity_id, photo.photo)))
         decided = identities.keys() - set(undecided)
         return cls(
@@ -61,8 +67,9 @@ class GallerySnapshot:
             references=accepted,
             refused=turned_down,
             errors=(*errors, *_claimed(turned_down), *_unprotected(decided, accepted, turned_down)),
-            digest=gallery_digest(identities, accepted),
-            matcher=Matcher(accepted),
+            digest=gallery_digest(identities, every),
+            matcher=Matcher(accepted, look_alikes=look_alikes),
+            look_alikes=look_alikes,
         )
 
     def match(self, embedding: Embedding) -> Match | None:
@@ -89,7 +96,9 @@ def gallery_digest(identities: Mapping[str, Identity], references: Iterable[Refe
             for identity in identities.values()
         },
         "references": sorted(
-            [reference.identity_id, reference.photo_sha256, reference.pack_digest] for reference in references
+            [reference.identity_id, reference.photo_sha256, reference.pack_digest]
+            + (["look_alike"] if reference.look_alike else [])
+            for reference in references
         ),
     }
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
@@ -112,7 +121,7 @@ def _claimed(refused: Sequence[RefusedPhoto]) -> list[GalleryError]:
     return [
         GalleryError(f"{photo.identity_id}/{photo.photo} {photo.detail}")
         for photo in refused
-        if photo.reason is RefusalReason.CLAIMED_BY_ANOTHER
+        if photo.reason in _NEEDS_THE_OPERATOR
     ]
 
 

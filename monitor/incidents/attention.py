@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from monitor.incidents.incident import Decision
-from monitor.sightings.sighting import EvidenceVerdict
+from monitor.sightings.sighting import RESEMBLES_NOBODY, EvidenceVerdict
 from monitor.streams.sampling import Attention
 
 
@@ -17,7 +17,7 @@ def attention(verdicts: Iterable[EvidenceVerdict], decisions: Sequence[Decision]
     """
     if any(decision.is_violation for decision in decisions):
         return Attention.VIOLATION
-    resembling = [verdict for verdict in verdicts if verdict is not EvidenceVerdict.NOBODY_PROTECTED]
+    resembling = [verdict for verdict in verdicts if verdict not in RESEMBLES_NOBODY]
     if not resembling:
         return Attention.QUIET
     # Beside somebody permitted there may be somebody who is not: only a picture without doubt is settled.

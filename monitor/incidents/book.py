@@ -217,7 +217,8 @@ def _showing(stream: Stream, sighting: Sighting) -> Showing:
 
 def _log(incident: Incident, entry: TimelineEntry) -> None:
     log.info(
-        "incident event=%s incident=%s identity=%s account=%s/%s room=%s decision=%s similarity=%.3f detail=%r",
+        "incident event=%s incident=%s identity=%s account=%s/%s room=%s decision=%s presence=%s similarity=%.3f "
+        "detail=%r",
         entry.event,
         incident.id,
         incident.key.identity_id,
@@ -225,6 +226,7 @@ def _log(incident: Incident, entry: TimelineEntry) -> None:
         incident.key.account,
         incident.key.room,
         incident.decision,
+        incident.presence,
         incident.similarity,
         entry.detail,
     )

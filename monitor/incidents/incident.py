@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from monitor.gallery.identity import Identity
+from monitor.sightings.presence import Presence
 from monitor.streams.stream import Stream
 
 
@@ -38,6 +39,8 @@ class Transition(StrEnum):
     """A violation began (also: a permitted likeness lost its permission)."""
     UPDATED = "updated"
     """Another rule is violated now."""
+    ESCALATED = "escalated"
+    """The likeness is shown more prominently than before: what stood behind presents now."""
     RESOLVED = "resolved"
     """The likeness is gone for ``close_after``, or it is permitted now."""
 
@@ -101,6 +104,8 @@ class Incident:
     """Grows by one with every transition; orders the alerts of one incident."""
     manifest_sha256: str | None = None
     """Digest of the evidence manifest, once it is written."""
+    presence: Presence = Presence.PRESENTER
+    """The strongest of its sightings' so far."""
 
     @property
     def lacks_evidence(self) -> bool:
@@ -115,6 +120,6 @@ class TimelineEntry:
     incident_id: str
     at: datetime
     event: str
-    """``opened``, ``updated``, ``resolved``, ``permitted``, ``closed``, ``evidence_recorded``."""
+    """``opened``, ``updated``, ``escalated``, ``resolved``, ``permitted``, ``closed``, ``evidence_recorded``."""
     reason: str
     detail: str

@@ -66,6 +66,7 @@ def begin(
         violation_since=now if violation else None,
         stream_time_first=sighting.stream_time_first,
         sequence=1 if violation else 0,
+        presence=sighting.presence,
     )
     return _told(incident, Transition.OPENED if violation else None, now)
 
@@ -80,12 +81,33 @@ def seen_again(incident: Incident, sighting: Sighting, totals: Totals, judgement
         last_seen_at=max(incident.last_seen_at, sighting.last_seen),
         decision=judgement.decision,
         decision_detail=judgement.detail,
+        presence=max(incident.presence, sighting.presence, key=lambda presence: presence.strength),
     )
     transition = transition_of(incident.decision, judgement.decision)
+    if seen.presence is not incident.presence and transition in (None, Transition.UPDATED):
+        return _more_prominent(incident, seen, now)
     if transition is None:
         return Change(incident=seen)
     since = now if transition is Transition.OPENED else incident.violation_since
     return _told(replace(seen, violation_since=since, sequence=incident.sequence + 1), transition, now)
+
+
+def _more_prominent(before: Incident, seen: Incident, now: datetime) -> Change:
+    """Told where it is a violation; a permitted likeness only has it noted."""
+    violation = seen.decision.is_violation
+    entry = TimelineEntry(
+        incident_id=seen.id,
+        at=now,
+        event=Transition.ESCALATED,
+        reason=seen.presence,
+        detail=f"shown as {seen.presence}, until now as {before.presence}; {seen.decision_detail}",
+    )
+    ruled = () if seen.decision is before.decision else _told(seen, Transition.UPDATED, now).timeline
+    return Change(
+        incident=replace(seen, sequence=seen.sequence + (1 if violation else 0)),
+        timeline=(entry, *ruled),
+        transition=Transition.ESCALATED if violation else None,
+    )
 
 
 def with_evidence(change: Change, manifest_sha256: str, now: datetime) -> Change:

@@ -13,8 +13,8 @@ class IncidentsMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.transitions = Counter(
             "monitor_incident_transitions_total",
-            "Events in the incidents' timelines (opened, updated, resolved, permitted, closed, evidence_recorded), "
-            "with the decision that holds after them.",
+            "Events in the incidents' timelines (opened, updated, escalated, resolved, permitted, closed, "
+            "evidence_recorded), with the decision that holds after them.",
             ("event", "decision"),
             registry=registry,
         )

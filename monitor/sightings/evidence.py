@@ -18,6 +18,8 @@ def assess_match(match: Match | None, pack: PackInfo) -> EvidenceVerdict:
     """Whether one picture matches its best identity: ``passed``, or the reason why not."""
     if match is None or match.best.similarity < pack.candidate_threshold:
         return EvidenceVerdict.NOBODY_PROTECTED
+    if match.look_alike is not None and match.look_alike.similarity >= match.best.similarity + pack.margin:
+        return EvidenceVerdict.LOOK_ALIKE
     if match.best.similarity < pack.similarity_threshold:
         return EvidenceVerdict.BELOW_SIMILARITY
     if match.margin < pack.margin:

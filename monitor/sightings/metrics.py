@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from monitor.sightings.presence import Presence
 from monitor.sightings.sighting import EvidenceVerdict
 from monitor.sightings.tracker import TrackUpdate
 
@@ -21,7 +22,10 @@ class SightingsMetrics:
             registry=registry,
         )
         self.sightings = Counter(
-            "monitor_sightings", "Sightings begun: a face's evidence for one identity passed.", registry=registry
+            "monitor_sightings",
+            "Sightings begun: a face's evidence for one identity passed; by how the face was shown then.",
+            ["presence"],
+            registry=registry,
         )
         self.false_alerts_expected = Gauge(
             "monitor_false_alerts_expected_per_day",
@@ -29,6 +33,8 @@ class SightingsMetrics:
             "above sightings.alert_budget.false_alerts_per_day the budget's rooms or identities are too few.",
             registry=registry,
         )
+        for presence in Presence:
+            self.sightings.labels(presence)
         for verdict in EvidenceVerdict:
             self.verdicts.labels(verdict)
 
@@ -36,5 +42,5 @@ class SightingsMetrics:
         """Count what one picture brought."""
         for update in updates:
             self.verdicts.labels(update.verdict).inc()
-            if update.begun:
-                self.sightings.inc()
+            if update.begun and update.sighting is not None:
+                self.sightings.labels(update.sighting.presence).inc()

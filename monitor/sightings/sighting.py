@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from monitor.faces.face import Box
 from monitor.gallery.identity import Match
+from monitor.sightings.presence import Bearing, Presence, View
 from monitor.streams.packet import EncodedFrame
 
 
@@ -16,12 +17,17 @@ class EvidenceVerdict(StrEnum):
 
     PASSED = "passed"
     NOBODY_PROTECTED = "nobody_protected"
+    LOOK_ALIKE = "look_alike"
     BELOW_SIMILARITY = "below_similarity"
     SMALL_MARGIN = "small_margin"
     TOO_FEW_SAMPLES = "too_few_samples"
     TOO_SHORT = "too_short"
     WEAK_EVIDENCE = "weak_evidence"
     """Enough pictures match, but a stranger could look so more often than the alert budget allows."""
+
+
+RESEMBLES_NOBODY = frozenset({EvidenceVerdict.NOBODY_PROTECTED, EvidenceVerdict.LOOK_ALIKE})
+"""What calls for no second look, and of which nothing is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +45,14 @@ class Sample:
     """Which picture of ``frame`` it was."""
     picture_width: int
     picture_height: int
+    view: View | None = field(default=None, repr=False)
+    """What the picture says of how the face is shown; None where that was not looked at."""
+
+
+def clarity(sample: Sample) -> float:
+    """Similarity, weighed with the face's quality: of two as similar the better picture, of poor ones the half."""
+    quality = sample.view.quality if sample.view is not None else 1.0
+    return sample.match.best.similarity * (0.5 + 0.5 * quality)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +79,15 @@ class Sighting:
     against a stranger."""
     log_likelihood_needed: float
     """What the alert budget asked for."""
+    presence: Presence = Presence.PRESENTER
+    """How the likeness is shown, by all its samples; once it presents, it stays so."""
+    bearing: Bearing | None = None
+    """What ``presence`` was decided by."""
+
+    @property
+    def clearest(self) -> Sample:
+        """The sample to be shown to people: similar, and a good picture."""
+        return max((self.best, *self.samples), key=clarity)
 
     @property
     def seconds(self) -> float:

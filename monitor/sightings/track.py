@@ -13,8 +13,9 @@ from monitor.faces.face import Box, Embedding, PackInfo
 from monitor.gallery.identity import Match
 from monitor.sightings.config import SightingsConfig
 from monitor.sightings.evidence import SPACING_S, assess, assess_match, leading_identity, matching
+from monitor.sightings.presence import Bearing, Presence, presence_of
 from monitor.sightings.sequential_test import MOST_PICTURES, Comparison, SequentialTest
-from monitor.sightings.sighting import EvidenceVerdict, Sample, Sighting
+from monitor.sightings.sighting import RESEMBLES_NOBODY, EvidenceVerdict, Sample, Sighting, clarity
 
 MAX_SAMPLES = 16
 """Samples, each with its encoded picture, that a track keeps."""
@@ -52,6 +53,8 @@ class Track:
         self._seen = 0
         self._matched = 0
         self._burst: _Burst | None = None
+        self._is_double = False
+        """In some picture it was nearer to a protected person's look-alike than to the person."""
 
     @property
     def last_seen(self) -> float:
@@ -78,17 +81,24 @@ class Track:
         """
         self._end_if_stale()
         self._seen += 1
+        self._is_double |= assess_match(match, self._pack) is EvidenceVerdict.LOOK_ALIKE
         self._count_burst(stream_time, match)
         if self._sighting is not None:
             return self._extend(self._sighting, match, sample)
         self._gather(stream_time, match, sample)
         verdict = assess(self._samples, self._config, self._pack)
-        return self._weigh() if verdict is EvidenceVerdict.PASSED else verdict
+        if verdict is EvidenceVerdict.PASSED:
+            return self._weigh()
+        # Of look-alikes no sample is kept, as of nobody; the track has nothing else to say.
+        known_other = (
+            verdict is EvidenceVerdict.NOBODY_PROTECTED and assess_match(match, self._pack) in RESEMBLES_NOBODY
+        )
+        return assess_match(match, self._pack) if known_other else verdict
 
     @property
     def stranger(self) -> Embedding | None:
-        """How the face looked, if it was seen more than once and was never a candidate for anybody."""
-        if self._seen < 2 or self._burst is not None:
+        """How the face looked, if it was seen more than once and never resembled anybody."""
+        if self._seen < 2 or self._burst is not None or self._is_double:
             return None
         return self._appearances[len(self._appearances) // 2].embedding
 
@@ -108,7 +118,7 @@ class Track:
         """Keep what the evidence window holds."""
         if sample is not None:
             bisect.insort(self._samples, sample, key=_by_time)
-        if match is not None:
+        if match is not None and assess_match(match, self._pack) is not EvidenceVerdict.LOOK_ALIKE:
             bisect.insort(self._comparisons, Comparison(stream_time=stream_time, match=match), key=_by_time)
         oldest = self.last_seen - self._config.evidence_window_s
         self._samples = thinned([kept for kept in self._samples if kept.stream_time >= oldest])
@@ -154,6 +164,7 @@ class Track:
 
     def _sight(self, id_: str, identity_id: str) -> Sighting:
         first, last = self._samples[0], self._samples[-1]
+        presence, bearing = self._presence()
         return Sighting(
             id=id_,
             stream_id=self._stream_id,
@@ -168,14 +179,24 @@ class Track:
             samples_matched=self._matched,
             log_likelihood=self._log_likelihood,
             log_likelihood_needed=self._test.limit,
+            presence=presence,
+            bearing=bearing,
         )
+
+    def _presence(self) -> tuple[Presence, Bearing | None]:
+        # Who once presented is not measured again: later stillness would not take it back.
+        if self._sighting is not None and self._sighting.presence is Presence.PRESENTER:
+            return self._sighting.presence, self._sighting.bearing
+        views = [sample.view for sample in self._samples if sample.view is not None]
+        bearing = Bearing.of(views) if views else None
+        return presence_of(bearing) if bearing else Presence.PRESENTER, bearing
 
     def _count_burst(self, stream_time: float, match: Match | None) -> None:
         verdict = assess_match(match, self._pack)
         if self._burst is not None:
             self._burst.seen += 1
-            self._burst.candidates += verdict is not EvidenceVerdict.NOBODY_PROTECTED
-        if verdict is EvidenceVerdict.NOBODY_PROTECTED:
+            self._burst.candidates += verdict not in RESEMBLES_NOBODY
+        if verdict in RESEMBLES_NOBODY:
             return
         # The first candidate is worth a burst; later ones only if they alone reach the similarity threshold.
         rested = self._burst is not None and stream_time - self._burst.origin >= self._config.burst_rest_s
@@ -210,10 +231,13 @@ def similarity(sample: Sample) -> float:
 
 
 def thinned(samples: Sequence[Sample]) -> list[Sample]:
-    """At most ``MAX_SAMPLES`` of ``samples`` (oldest first), spread over the time; first, last and best stay."""
+    """At most ``MAX_SAMPLES`` of ``samples`` (oldest first), spread over the time.
+
+    The first, the last, the best and the clearest stay.
+    """
     kept = list(samples)
     while len(kept) > MAX_SAMPLES:
-        best = max(kept, key=similarity)
-        inner = [i for i in range(1, len(kept) - 1) if kept[i] is not best]
+        worthy = (max(kept, key=similarity), max(kept, key=clarity))
+        inner = [i for i in range(1, len(kept) - 1) if not any(kept[i] is one for one in worthy)]
         del kept[min(inner, key=lambda i: kept[i + 1].stream_time - kept[i - 1].stream_time)]
     return kept

@@ -13,8 +13,9 @@ from monitor.faces.face import Embedding, Face, PackInfo, PictureFaces
 from monitor.gallery.identity import Match
 from monitor.sightings.config import SightingsConfig
 from monitor.sightings.evidence import assess_match
+from monitor.sightings.presence import Rival, View
 from monitor.sightings.sequential_test import SequentialTest
-from monitor.sightings.sighting import EvidenceVerdict, Sample, Sighting
+from monitor.sightings.sighting import RESEMBLES_NOBODY, EvidenceVerdict, Sample, Sighting
 from monitor.sightings.track import Appearance, Track, burst_step, similarity
 from monitor.streams.packet import EncodedFrame
 
@@ -65,7 +66,7 @@ class Tracker:
         :param matches: for each face of ``picture`` its match; None for faces without an embedding.
         :returns: an update for each face that has an embedding, in the picture's order; nothing for a picture that
             was observed before or belongs to an epoch that is over. Of several faces that prove the same identity
-            only the one with the highest similarity carries the sighting.
+            only the one that is present most severely, then with the highest similarity, carries the sighting.
         """
         if len(matches) != len(picture.faces):
             raise ValueError(f"{len(matches)} matches for {len(picture.faces)} faces, expected one each")
@@ -76,8 +77,8 @@ class Tracker:
         appearances = [_appearance(stream_time, face) for face, _ in compared]
         tracks = self._assign(stream_time, appearances)
         updates = []
-        for track, appearance, (_, match) in zip(tracks, appearances, compared, strict=True):
-            sample = self._sample(frame, picture, appearance, match)
+        for track, (face, match) in zip(tracks, compared, strict=True):
+            sample = self._sample(frame, picture, face, match)
             verdict = track.compared(stream_time, match, sample)
             proven = track.sighting if verdict is EvidenceVerdict.PASSED else None
             updates.append(TrackUpdate(track_id=track.id, verdict=verdict, match=match, sighting=proven, begun=False))
@@ -153,21 +154,20 @@ class Tracker:
         self._tracks.append(track)
         return track
 
-    def _sample(
-        self, frame: EncodedFrame, picture: PictureFaces, appearance: Appearance, match: Match | None
-    ) -> Sample | None:
+    def _sample(self, frame: EncodedFrame, picture: PictureFaces, face: Face, match: Match | None) -> Sample | None:
         """The comparison with its picture; None, so that nothing is kept, for a face that resembles nobody."""
-        if match is None or assess_match(match, self._pack) is EvidenceVerdict.NOBODY_PROTECTED:
+        if match is None or assess_match(match, self._pack) in RESEMBLES_NOBODY:
             return None
         return Sample(
-            stream_time=appearance.stream_time,
+            stream_time=float(picture.pts * frame.format.time_base),
             utc=_received_at(frame, picture.pts),
-            box=appearance.box,
+            box=face.box,
             match=match,
             frame=frame,
             pts=picture.pts,
             picture_width=picture.width,
             picture_height=picture.height,
+            view=_view(picture, face),
         )
 
     def _announce(self, tracks: Sequence[Track], updates: Sequence[TrackUpdate]) -> list[TrackUpdate]:
@@ -188,6 +188,18 @@ def _appearance(stream_time: float, face: Face) -> Appearance:
     return Appearance(stream_time=stream_time, box=face.box, embedding=face.embedding)
 
 
+def _view(picture: PictureFaces, face: Face) -> View:
+    highest = max((one for one in picture.faces if one is not face), key=lambda one: one.box.height, default=None)
+    return View(
+        box=face.box,
+        picture_height=picture.height,
+        rival=None if highest is None else Rival(height_px=highest.box.height, grid=highest.grid),
+        inset=face.inset,
+        quality=face.quality.value,
+        grid=face.grid,
+    )
+
+
 def _pairs(before: Sequence[Appearance], now: Sequence[Appearance]) -> list[tuple[float, int, int]]:
     """(cosine plus box overlap, row of ``before``, row of ``now``) of every pair that may be one face."""
     if not before or not now:
@@ -204,17 +216,13 @@ def _worth(track: Track) -> tuple[bool, float]:
 
 
 def _one_sighting_each(updates: Sequence[TrackUpdate]) -> list[TrackUpdate]:
-    """Keep, of the sightings of one identity, the one with the highest similarity."""
+    """Keep, of the sightings of one identity, the most severely present one, then that of the highest similarity."""
     best: dict[str, TrackUpdate] = {}
     for update in updates:
         if update.sighting is None:
             continue
         rival = best.get(update.sighting.identity_id)
-        if (
-            rival is None
-            or rival.sighting is None
-            or similarity(update.sighting.best) > similarity(rival.sighting.best)
-        ):
+        if rival is None or rival.sighting is None or _severity(update.sighting) > _severity(rival.sighting):
             best[update.sighting.identity_id] = update
     return [
         update
@@ -222,6 +230,10 @@ def _one_sighting_each(updates: Sequence[TrackUpdate]) -> list[TrackUpdate]:
         else replace(update, sighting=None)
         for update in updates
     ]
+
+
+def _severity(sighting: Sighting) -> tuple[int, float]:
+    return sighting.presence.strength, similarity(sighting.best)
 
 
 def _received_at(frame: EncodedFrame, pts: int) -> datetime:

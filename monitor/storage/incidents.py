@@ -14,6 +14,7 @@ from ulid import ULID
 from monitor.alerts.alert import Alert, AlertLinks
 from monitor.errors import StorageError
 from monitor.incidents.incident import Decision, Incident, IncidentKey, IncidentState, TimelineEntry, Transition
+from monitor.sightings.presence import Presence
 from monitor.storage.database import Database
 from monitor.storage.tables import incidents, outbox, timeline
 
@@ -140,6 +141,7 @@ def incident_of(row: RowMapping) -> Incident:
     try:
         fields["state"] = IncidentState(fields["state"])
         fields["decision"] = Decision(fields["decision"])
+        fields["presence"] = Presence(fields["presence"])
         fields["products"] = tuple(json.loads(fields["products"]))
     except ValueError as err:
         raise StorageError(

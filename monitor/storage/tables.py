@@ -79,6 +79,7 @@ incidents = Table(
     Column("stream_time_first", Float, nullable=False),
     Column("sequence", Integer, nullable=False),
     Column("manifest_sha256", String(64)),
+    Column("presence", String(16), nullable=False, server_default="presenter"),
     Index(
         "uq_incidents_one_open",
         "identity_id",

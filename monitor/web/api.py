@@ -104,6 +104,7 @@ def incident_json(incident: Incident) -> dict[str, Any]:
         "state": incident.state,
         "decision": incident.decision,
         "decision_detail": incident.decision_detail,
+        "presence": incident.presence,
         "identity": incident.key.identity_id,
         "identity_name": incident.identity_name,
         "platform": incident.key.platform,

@@ -8,7 +8,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from monitor.clock import iso_utc
 from monitor.redact import redact_text
-from monitor.web.wording import DECISION_SENTENCE, DECISION_TITLE, duration_text, utc_text
+from monitor.web.wording import (
+    DECISION_SENTENCE,
+    DECISION_TITLE,
+    PRESENCE_SENTENCE,
+    PRESENCE_TITLE,
+    duration_text,
+    utc_text,
+)
 
 _FOLDER = Path(__file__).parent / "templates"
 STATIC_FOLDER = Path(__file__).parent / "static"
@@ -23,6 +30,7 @@ _environment = Environment(
 )
 _environment.filters.update(utc=utc_text, iso=iso_utc, duration=duration_text, redact=redact_text)
 _environment.globals.update(decision_title=DECISION_TITLE, decision_sentence=DECISION_SENTENCE)
+_environment.globals.update(presence_title=PRESENCE_TITLE, presence_sentence=PRESENCE_SENTENCE)
 
 
 def load_templates() -> None:

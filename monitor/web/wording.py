@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 
 from monitor.incidents.incident import Decision
+from monitor.sightings.presence import Presence
 
 DECISION_TITLE: Mapping[Decision, str] = MappingProxyType(
     {
@@ -29,6 +30,25 @@ DECISION_SENTENCE: Mapping[Decision, str] = MappingProxyType(
         Decision.KIND_NOT_PERMITTED: "This account may show this person, but not in this kind of broadcast.",
         Decision.TOO_MANY_ROOMS: "This account shows this person in more rooms at once than its permission allows.",
         Decision.ACCOUNT_SUSPENDED: "The person's team has suspended this account's permission.",
+    }
+)
+
+
+PRESENCE_TITLE: Mapping[Presence, str] = MappingProxyType(
+    {
+        Presence.PRESENTER: "Presenter",
+        Presence.INSET: "Inset",
+        Presence.STATIC_IMAGE: "Still picture",
+        Presence.BACKGROUND: "Background",
+    }
+)
+
+PRESENCE_SENTENCE: Mapping[Presence, str] = MappingProxyType(
+    {
+        Presence.PRESENTER: "a moving face that no other in the picture outshines.",
+        Presence.INSET: "a moving face in a window beside a larger one.",
+        Presence.STATIC_IMAGE: "a picture of the face: a slide, a package, a photo held up.",
+        Presence.BACKGROUND: "behind somebody else who presents: a poster, a passer-by.",
     }
 )
 

@@ -15,6 +15,7 @@ from support.alertmanager import BINARY, Server
 from support.waiting import wait_for
 
 from monitor.incidents.incident import Decision, Incident, Transition
+from monitor.sightings.presence import Presence
 
 if TYPE_CHECKING:
     from conftest import Post
@@ -100,6 +101,37 @@ async def test_an_update_changes_the_words_of_the_same_alert(post: Post, server:
         assert after["annotations"]["violation"] == "account_suspended"
         await post.resolve(suspended, receivers=["am"])
         await server.firing(0)
+
+
+async def test_a_poster_is_a_warning_until_it_is_a_presenter_and_then_one_critical_alert(
+    post: Post, server: Server, incident: Incident
+) -> None:
+    poster = replace(incident, presence=Presence.BACKGROUND)
+    clone = replace(incident, presence=Presence.PRESENTER, sequence=2)
+    async with dispatching(post, server):
+        await post.tell(poster, receivers=["am"])
+        (before,) = await server.firing(1)
+        assert (before["labels"]["severity"], before["annotations"]["presence"]) == ("warning", "background")
+        await post.tell(clone, Transition.ESCALATED, receivers=["am"])
+        await settled(post)
+        (after,) = await server.firing(1)
+        assert (after["labels"]["severity"], after["annotations"]["presence"]) == ("critical", "presenter")
+        await post.resolve(clone, receivers=["am"])
+        await server.firing(0)
+
+
+async def test_a_severity_of_the_operators_own_holds_for_every_alert(
+    post: Post, server: Server, incident: Incident
+) -> None:
+    own = post.alertmanager(server.url).model_copy(update={"labels": {"severity": "page"}})
+    async with post.dispatching(*post.built(own)):
+        await post.tell(replace(incident, presence=Presence.INSET), receivers=["am"])
+        (before,) = await server.firing(1)
+        assert before["labels"]["severity"] == "page"
+        await post.tell(replace(incident, sequence=2), Transition.ESCALATED, receivers=["am"])
+        await settled(post)
+        (after,) = await server.firing(1)
+        assert after["fingerprint"] == before["fingerprint"]
 
 
 async def test_an_open_violation_is_refreshed_each_minute(post: Post, server: Server, incident: Incident) -> None:

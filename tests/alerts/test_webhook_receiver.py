@@ -76,6 +76,8 @@ async def test_the_body_is_all_that_on_call_needs(session: aiohttp.ClientSession
             "identity": {"id": "obama", "name": "Barack Obama", "consent": "contract, 2026-01-01, file 12"},
             "decision": "no_permission",
             "decision_detail": "no permission for demo/obama-clone; permitted accounts on demo: obama-official",
+            "presence": "presenter",
+            "severity": "critical",
             "platform": "demo",
             "account": "obama-clone",
             "room": "room-1",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from monitor.cli import gallery
+
+PHOTOS = Path(__file__).parents[2] / "monitor" / "demo" / "photos"
 
 
 @pytest.fixture
@@ -50,6 +53,25 @@ def test_check_exits_with_0_when_every_photo_is_accepted_and_list_makes_no_datab
     assert code == 0
     assert "obama_official_portrait.jpg" in out
     assert not (operator / "data" / "monitor.db").exists()
+
+
+def test_look_alikes_are_listed_beside_the_person_and_a_photo_of_the_person_among_them_is_refused(monitor, operator):
+    inner = operator / "celebrity_gallery" / "barack_obama" / "not"
+    inner.mkdir()
+    for photo in ("biden_white_house.jpg", "obama_senate_portrait.jpg"):
+        shutil.copy(PHOTOS / photo, inner)
+    code, out, _ = monitor("gallery", "check", "--json")
+    (identity,) = json.loads(out)["identities"]
+    assert code == 2
+    assert [photo["photo"] for photo in identity["accepted"]] == ["obama_official_portrait.jpg"]
+    assert [photo["photo"] for photo in identity["look_alikes"]] == ["not/biden_white_house.jpg"]
+    assert [(one["photo"], one["reason"]) for one in identity["refused"]] == [
+        ("not/obama_senate_portrait.jpg", "too_alike")
+    ]
+    (inner / "obama_senate_portrait.jpg").unlink()
+    code, out, _ = monitor("gallery", "list")
+    assert code == 0
+    assert "not/biden_white_house.jpg" in out
 
 
 def test_a_gallery_that_is_not_there_is_one_clear_line(monitor, operator):

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from monitor.evidence.metrics import EvidenceFailure, EvidenceMetrics
 from monitor.evidence.recorder import DRAW_TRIES, Draft, EvidenceRecorder
 from monitor.faces.face import Box, EvidencePictures
 from monitor.incidents.incident import Incident
+from monitor.sightings.presence import Bearing, Presence
 from monitor.streams.packet import EncodedFrame
 
 GALLERY_DIGEST = "e" * 64
@@ -138,10 +140,35 @@ async def test_the_manifest_says_what_was_seen_by_what_under_which_settings(
         "similarity": 0.7,
         "identity_id": "obama",
         "margin": 0.6,
+        "quality": None,
         "runner_up": "biden",
+        "look_alike": None,
         "encoded_keyframe": None,
     }
     assert manifest["shown_sample"]["encoded_keyframe"]["sha256"] == hashlib.sha256(b"idr").hexdigest()
+
+
+async def test_the_manifest_says_how_the_likeness_was_shown_and_by_which_measurements(
+    recorder: EvidenceRecorder, tmp_path: Path
+) -> None:
+    bearing = Bearing(
+        views=4, face_share=0.14321, rigidity=0.99512, travel=0.01, outshone=3.1, framed=0.0, rival_rigidity=0.81
+    )
+    poster = replace(findings().sighting, presence=Presence.BACKGROUND, bearing=bearing)
+    draft = await recorder.draw(replace(findings(), sighting=poster))
+    assert draft is not None
+    await draft.write(make_incident())
+    told = read(tmp_path / "evidence" / make_incident().id)["sighting"]
+    assert told["presence"] == "background"
+    assert told["presence_measured"] == {
+        "views": 4,
+        "face_share": 0.1432,
+        "rigidity": 0.9951,
+        "travel_face_heights": 0.01,
+        "highest_other_face": 3.1,
+        "highest_other_face_rigidity": 0.81,
+        "framed_share": 0.0,
+    }
 
 
 async def test_the_manifest_is_canonical_json(recorder: EvidenceRecorder, tmp_path: Path) -> None:

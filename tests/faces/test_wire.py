@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgpack
 import numpy as np
 import pytest
@@ -21,6 +23,8 @@ def _face(embedding: np.ndarray | None) -> Face:
         det_score=0.75,
         quality=Quality(sharpness=55.5, brightness=101.0),
         embedding=embedding,
+        grid=b"" if embedding is None else bytes(range(200)) * 2,
+        inset=None if embedding is None else Box(x1=1.25, y1=2, x2=50, y2=60),
     )
 
 
@@ -46,6 +50,14 @@ def test_faces_survive() -> None:
     np.testing.assert_array_equal(first.landmarks, picture.faces[0].landmarks)
     np.testing.assert_array_equal(first.embedding, embedding)
     assert second.embedding is None
+    assert [(face.grid, face.inset) for face in arrived.faces] == [(face.grid, face.inset) for face in picture.faces]
+
+
+def test_a_grid_of_another_size_is_refused() -> None:
+    face = replace(_face(None), grid=b"x" * 399)
+    message = wire.picture_to_wire(PictureFaces(pts=0, width=6, height=6, faces=(face,)))
+    with pytest.raises(ValueError, match="399 cells, expected 400"):
+        wire.picture_from_wire(_sent(message), 128)
 
 
 def test_an_embedding_of_another_size_is_refused() -> None:
@@ -78,13 +90,13 @@ def _binaries(content: object) -> list[bytes]:
 def test_no_answer_holds_pixels(
     analyser: FaceAnalyser, face_frame: EncodedFrame, photo_files: dict[str, bytes]
 ) -> None:
-    """Faces are landmarks and embeddings; only the two drawing jobs give pictures, and those are JPEG files."""
+    """Faces are landmarks, embeddings and coarse grids; only the two drawing jobs give pictures: JPEG files."""
     desk = Desk(analyser, Decoder())
     frame = wire.frame_to_wire(face_frame)
     image = photo_files["obama_senate_portrait"]
     box = [200, 100, 300, 250]
-    # Landmarks, embeddings, and 16 x 16 brightnesses, empty for an image file.
-    allowed = {5 * 2 * 4, analyser.info.dimension * 4, 4 + 16 * 16, 0}
+    # Landmarks, embeddings, an embedded face's 20 x 20 cells, and the picture's 16 x 16, empty for an image file.
+    allowed = {5 * 2 * 4, analyser.info.dimension * 4, 20 * 20, 4 + 16 * 16, 0}
     for message in ({"job": "analyse", "frame": frame, "luma": None}, {"job": "analyse_image", "data": image}):
         answer = desk.answer(message)
         assert _binaries(answer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,7 +22,7 @@ from monitor.clock import ManualClock
 from monitor.errors import FrameLossReason, FrameLost
 from monitor.evidence.metrics import EvidenceMetrics
 from monitor.evidence.recorder import DRAW_TRIES, EvidenceRecorder
-from monitor.faces.face import Box, EvidencePictures, Face, PictureFaces, Quality
+from monitor.faces.face import GRID_SIDE, Box, EvidencePictures, Face, PictureFaces, Quality
 from monitor.gallery.identity import Identity
 from monitor.gallery.snapshot import GallerySnapshot
 from monitor.gallery.stranger_traffic import StrangerTraffic
@@ -32,6 +33,7 @@ from monitor.incidents.metrics import IncidentsMetrics
 from monitor.pipeline import StreamPaths
 from monitor.sightings.config import SightingsConfig
 from monitor.sightings.metrics import SightingsMetrics
+from monitor.sightings.presence import Presence
 from monitor.storage.database import Database
 from monitor.storage.incidents import SqlIncidentStore
 from monitor.storage.reader import SqlIncidentReader
@@ -49,6 +51,12 @@ class Vision:
         self.loses = 0
         self.looked = 0
         self.drew = 0
+        self.moves = True
+        """Whether the face changes from picture to picture, as one that talks; else it is a print."""
+
+    def _grid(self) -> bytes:
+        chance = np.random.default_rng(self.looked if self.moves else 0)
+        return chance.integers(0, 255, GRID_SIDE**2, np.uint8).tobytes()
 
     async def analyse(self, frame: EncodedFrame, last_luma: bytes | None = None) -> tuple[PictureFaces, ...]:
         self.looked += len(frame.instants)
@@ -58,6 +66,7 @@ class Vision:
             det_score=0.9,
             quality=Quality(sharpness=200.0, brightness=120.0),
             embedding=make_reference().embedding,
+            grid=self._grid(),
         )
         return tuple(PictureFaces(pts=instant, width=320, height=180, faces=(face,)) for instant in frame.instants)
 
@@ -199,3 +208,31 @@ async def test_evidence_is_drawn_once_however_long_the_likeness_is_shown(room: R
             await wait_for(lambda seen=seen: room.vision.looked > seen, timeout_s=5, what="a look")
         await wait_for(room.has_evidence, timeout_s=5, what="the evidence")
     assert room.vision.drew == 1
+
+
+async def test_a_print_that_comes_to_life_is_told_first_as_a_picture_and_then_as_somebody_who_presents(
+    room: Room,
+) -> None:
+    room.vision.moves = False
+    room.on_air(0)
+    async with watched(room):
+        await wait_for(room.has_evidence, timeout_s=5, what="an incident with evidence")
+        first = await room.incident()
+        assert first is not None
+        assert first.presence is Presence.STATIC_IMAGE
+        manifest = json.loads((room.evidence / first.id / "manifest.json").read_bytes())
+        assert manifest["sighting"]["presence"] == "static_image"
+        assert manifest["sighting"]["presence_measured"]["rigidity"] == 1.0
+        room.vision.moves = True
+
+        async def presents() -> bool:
+            incident = await room.incident()
+            return incident is not None and incident.presence is Presence.PRESENTER
+
+        for second in (4, 8, 12):
+            seen = room.vision.looked
+            room.on_air(second)
+            await wait_for(lambda seen=seen: room.vision.looked > seen, timeout_s=5, what="a look")
+        await wait_for(presents, timeout_s=5, what="the escalation")
+    told = [delivery.transition for delivery in await room.reader.deliveries(first.id)]
+    assert told == ["opened", "escalated"]

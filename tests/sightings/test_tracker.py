@@ -460,10 +460,11 @@ def test_metrics_count_verdicts_and_sightings_begun() -> None:
     assert verdicts == {
         "passed": 3,
         "nobody_protected": 5,
+        "look_alike": 0,
         "too_few_samples": 2,
         "below_similarity": 0,
         "small_margin": 0,
         "too_short": 0,
         "weak_evidence": 0,
     }
-    assert registry.get_sample_value("monitor_sightings_total") == 1
+    assert registry.get_sample_value("monitor_sightings_total", {"presence": "presenter"}) == 1

@@ -8,7 +8,9 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from pydantic import ValidationError
 from sqlalchemy import create_engine, text
@@ -16,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from support.violations import make_incident
 
 from monitor.errors import StorageError
+from monitor.sightings.presence import Presence
 from monitor.storage.config import StorageConfig
 from monitor.storage.database import Database
 from monitor.storage.incidents import SqlIncidentStore
@@ -56,6 +59,27 @@ async def test_missing_folders_are_made_and_what_was_written_is_there_after_open
     await second.open()
     assert await SqlIncidentStore(second, receivers=[], web_base_url="http://x").load_open() == [make_incident()]
     await second.aclose()
+
+
+async def test_incidents_of_a_database_without_presence_are_read_as_presented(tmp_path: Path) -> None:
+    path = tmp_path / "monitor.db"
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", "monitor.storage:migrations")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        row = {column.name: None for column in metadata.tables["incidents"].columns if column.name != "presence"}
+        row |= dict.fromkeys(row, "2026-01-02T03:04:05.678901Z") | {"id": "old", "state": "open", "products": "[]"}
+        row |= {"decision": "no_permission", "closed_at": None, "similarity": 0.5}
+        names = ", ".join(row)
+        connection.execute(text(f"INSERT INTO incidents ({names}) VALUES (:{', :'.join(row)})"), row)
+    engine.dispose()
+    database = Database(f"sqlite:///{path}")
+    await database.open()
+    (incident,) = await SqlIncidentStore(database, receivers=[], web_base_url="http://x").load_open()
+    assert (incident.id, incident.presence) == ("old", Presence.PRESENTER)
+    await database.aclose()
 
 
 async def test_a_database_of_a_newer_version_is_refused_and_left_alone(database: Database) -> None:

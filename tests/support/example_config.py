@@ -48,7 +48,7 @@ RECEIVERS = """\
     # - type: alertmanager
     #   name: alertmanager
     #   url: http://127.0.0.1:9093
-    #   labels: {severity: critical}
+    #   labels: {team: trust-and-safety}
     #   timeout_s: 5.0
 """
 

@@ -68,11 +68,14 @@ def frame_at(*seconds: float, epoch: int = 1) -> EncodedFrame:
     )
 
 
-def match(identity_id: str, similarity: float, runner_up: float | None = 0.1) -> Match:
+def match(identity_id: str, similarity: float, runner_up: float | None = 0.1, look_alike: float | None = None) -> Match:
     other = Candidate(identity_id="somebody_else", similarity=runner_up or 0.0, reference=reference("x", unit(1)))
     return Match(
         best=Candidate(identity_id=identity_id, similarity=similarity, reference=reference(identity_id, unit(1))),
         runner_up=None if runner_up is None else other,
+        look_alike=None
+        if look_alike is None
+        else Candidate(identity_id=identity_id, similarity=look_alike, reference=reference(identity_id, unit(2))),
     )
 
 
@@ -87,10 +90,12 @@ class Shown:
     runner_up: float | None = 0.1
     identity: str = "ann"
     embedded: bool = True
+    look_alike: float | None = None
+    """Similarity to somebody who is known not to be the identity."""
 
     @property
     def match(self) -> Match | None:
-        return match(self.identity, self.similarity, self.runner_up) if self.embedded else None
+        return match(self.identity, self.similarity, self.runner_up, self.look_alike) if self.embedded else None
 
     def face(self, variation: int) -> Face:
         return Face(

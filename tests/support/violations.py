@@ -13,6 +13,7 @@ import numpy as np
 from monitor.faces.face import Box, PackInfo
 from monitor.gallery.identity import Candidate, Consent, Identity, Match, Permission, Reference
 from monitor.incidents.incident import Decision, Incident, IncidentKey, IncidentState
+from monitor.sightings.presence import Presence
 from monitor.sightings.sighting import Sample, Sighting
 from monitor.streams.packet import EncodedFrame, Packet, VideoFormat
 from monitor.streams.stream import BroadcastKind, Stream
@@ -100,6 +101,7 @@ def make_sighting(
     sighting_id: str = "s1",
     epoch: int = 1,
     seen: int | None = None,
+    presence: Presence = Presence.PRESENTER,
 ) -> Sighting:
     """A sighting whose samples stand at these seconds of the stream."""
     samples = tuple(make_sample(second, similarity, epoch=epoch) for second in seconds)
@@ -117,6 +119,7 @@ def make_sighting(
         samples_matched=len(samples),
         log_likelihood=30.0,
         log_likelihood_needed=20.0,
+        presence=presence,
     )
 
 

@@ -12,8 +12,16 @@ import pytest
 from support.site import NOW, SECRET_URL, make_delivery, make_incident
 
 from monitor.incidents.incident import Decision, IncidentState, TimelineEntry
+from monitor.sightings.presence import Presence
 from monitor.web.readiness import Watch
-from monitor.web.wording import DECISION_SENTENCE, DECISION_TITLE, ago_text, duration_text
+from monitor.web.wording import (
+    DECISION_SENTENCE,
+    DECISION_TITLE,
+    PRESENCE_SENTENCE,
+    PRESENCE_TITLE,
+    ago_text,
+    duration_text,
+)
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7*7}}"
 
@@ -212,6 +220,17 @@ async def test_an_unknown_incident_is_a_page_that_says_so(browser, site, wanted)
     response, page = await browser.get(site, f"/incidents/{wanted}")
     assert response.status == 404
     assert "<script" not in page
+
+
+@pytest.mark.parametrize("presence", Presence)
+async def test_the_page_and_the_api_say_how_the_likeness_is_shown(browser, site, shelf, presence):
+    shelf.incidents.append(make_incident(presence=presence))
+    _, page = await browser.get(site, f"/incidents/{shelf.incidents[0].id}")
+    _, answer = await browser.get(site, f"/api/v1/incidents/{shelf.incidents[0].id}")
+    assert f"{PRESENCE_TITLE[presence]}: {PRESENCE_SENTENCE[presence]}" in page
+    assert json.loads(answer)["presence"] == presence
+    _, listed = await browser.get(site, "/")
+    assert (f">{PRESENCE_TITLE[presence]}<" in listed) == (presence is not Presence.PRESENTER)
 
 
 def test_every_decision_has_words():

@@ -11,6 +11,7 @@ import aiohttp
 from monitor.alerts.alert import Alert
 from monitor.alerts.config import AlertmanagerReceiverConfig
 from monitor.alerts.receivers.post import post
+from monitor.alerts.severity import below
 from monitor.clock import iso_utc
 from monitor.incidents.incident import Transition
 
@@ -35,7 +36,7 @@ class AlertmanagerReceiver:
         self._session = session
 
     async def send(self, alert: Alert, webhook_id: str, attempt_at: datetime) -> None:
-        body = json.dumps([alert_body(alert, self._config.labels, attempt_at)], ensure_ascii=False).encode()
+        body = json.dumps(alert_bodies(alert, self._config.labels, attempt_at), ensure_ascii=False).encode()
         await post(
             self._session,
             f"{self._config.url.rstrip('/')}/api/v2/alerts",
@@ -46,15 +47,25 @@ class AlertmanagerReceiver:
         )
 
 
-def alert_body(alert: Alert, labels: dict[str, str], now: datetime) -> dict[str, Any]:
-    """One element of ``POST /api/v2/alerts``.
+def alert_bodies(alert: Alert, labels: dict[str, str], now: datetime) -> list[dict[str, Any]]:
+    """What ``POST /api/v2/alerts`` is sent: the alert, and the end of the less severe one that it may have been.
 
-    The labels are the same over an incident's life, for they are what Alertmanager knows an alert by; what changes,
-    the violation included, stands in the annotations.
+    The labels are what Alertmanager knows an alert by. They are the same over an incident's life but for the severity,
+    so one that became more severe is another alert there. What else changes, the violation included, stands in the
+    annotations.
+
+    :param labels: the operator's own; a severity among them is kept, whatever the alert's.
     """
-    starts_at = min(alert.violation_since, now)
     resolved = alert.transition is Transition.RESOLVED
-    ends_at = max(starts_at, now - CLOCKS_DIFFER) if resolved else now + FIRING_FOR
+    bodies = [_body(alert, {"severity": alert.severity} | labels, now, ended=resolved)]
+    if alert.transition is not Transition.OPENED and "severity" not in labels:
+        bodies += [_body(alert, labels | {"severity": less}, now, ended=True) for less in below(alert.severity)]
+    return bodies
+
+
+def _body(alert: Alert, labels: dict[str, str], now: datetime, *, ended: bool) -> dict[str, Any]:
+    starts_at = min(alert.violation_since, now)
+    ends_at = max(starts_at, now - CLOCKS_DIFFER) if ended else now + FIRING_FOR
     return {
         "labels": labels
         | {
@@ -76,6 +87,7 @@ def _annotations(alert: Alert) -> dict[str, str]:
         "summary": alert.summary,
         "violation": str(alert.decision),
         "permission": alert.decision_detail,
+        "presence": str(alert.presence),
         "identity_name": alert.identity_name,
         "consent": alert.consent,
         "similarity": f"{alert.similarity:.3f} (threshold {alert.similarity_threshold:.3f}, margin {alert.margin:.3f})",

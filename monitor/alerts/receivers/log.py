@@ -24,9 +24,11 @@ class LogReceiver:
         level = logging.INFO if alert.transition is Transition.RESOLVED else logging.WARNING
         log.log(
             level,
-            "alert transition=%s incident=%s webhook_id=%s similarity=%.3f threshold=%.3f margin=%.3f samples=%d/%d "
-            "seconds=%.1f face_px=%.0f page=%s summary=%r",
+            "alert transition=%s severity=%s presence=%s incident=%s webhook_id=%s similarity=%.3f threshold=%.3f "
+            "margin=%.3f samples=%d/%d seconds=%.1f face_px=%.0f page=%s summary=%r",
             alert.transition,
+            alert.severity,
+            alert.presence,
             alert.incident_id,
             webhook_id,
             alert.similarity,

@@ -1,0 +1,105 @@
+"""Finds the frame of a picture in picture: straight upright edges on the sides of a face."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from monitor.faces.face import Box
+
+_REACH = 2.0
+"""Face sizes from the face outwards within which an edge is looked for."""
+_MARGIN = 0.1
+"""Face sizes from the box outwards where no edge is expected: hair and chin."""
+_STEP = 8
+"""Least difference of brightness, 0 to 255, across an edge."""
+_BESIDE = 0.5
+"""Share of the face's height (or width) along which an edge's column (or row) must show it to be tried."""
+_SUPPORT = 0.7
+"""Share of its own length along which an edge must be seen. One of the four may be lost in what lies behind."""
+_FOURTH = 0.5
+"""What the worst seen edge counts beside the one before it."""
+_TRIED = 8
+"""Columns (or rows) on each side of the face that are tried, those with the most of an edge."""
+
+
+def inset_around(picture: NDArray[np.uint8], face: Box) -> Box | None:
+    """The rectangle around ``face`` whose straight edges are seen best; None if there is none.
+
+    An edge is one column (or row) in which brightness steps all along; an overlay's is exact to the pixel, a door's or
+    a window's seldom. The picture's own border may stand for edges, but not for two that face each other.
+
+    :param picture: shape (H, W, 3), BGR.
+    """
+    height, width = picture.shape[:2]
+    left, right = max(0, int(face.x1 - _REACH * face.width)), min(width, int(face.x2 + _REACH * face.width))
+    top, bottom = max(0, int(face.y1 - _REACH * face.height)), min(height, int(face.y2 + _REACH * face.height))
+    grey = cv2.cvtColor(picture[top:bottom, left:right], cv2.COLOR_BGR2GRAY).astype(np.int16)
+    rows = slice(max(0, int(face.y1) - top), int(face.y2) - top)
+    columns = slice(max(0, int(face.x1) - left), int(face.x2) - left)
+    if min(grey.shape) < 3 or rows.stop - rows.start < 1 or columns.stop - columns.start < 1:
+        return None
+    across, down = _steps(grey, left == 0, right == width), _steps(grey.T, top == 0, bottom == height)
+    sides = (*_tried(across[rows], columns), *_tried(down[columns], rows))
+    if not all(len(side) for side in sides):
+        return None
+    found = _best(_along(across), _along(down), *sides)
+    if found is None:
+        return None
+    x1, x2, y1, y2 = found
+    return Box(x1=float(left + x1), y1=float(top + y1), x2=float(left + x2), y2=float(top + y2))
+
+
+def _steps(grey: NDArray[np.int16], opens: bool, closes: bool) -> NDArray[np.bool_]:
+    """Where brightness steps between neighbours but one, as an encoder softens it; the picture's border counts."""
+    steps = np.zeros(grey.shape, np.bool_)
+    steps[:, 1:-1] = np.abs(grey[:, 2:] - grey[:, :-2]) >= _STEP
+    steps[:, 0], steps[:, -1] = opens, closes
+    return steps
+
+
+def _tried(steps: NDArray[np.bool_], face: slice) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Columns before and after the face's own that may be an edge; ``steps`` holds the rows beside the face."""
+    support = steps.mean(axis=0)
+    beside = np.concatenate([[-1.0], support, [-1.0]])
+    peaks = np.where((support > beside[:-2]) & (support >= beside[2:]), support, 0.0)
+    margin = int(_MARGIN * (face.stop - face.start))
+    before = np.flatnonzero(peaks[: max(0, face.start - margin)] >= _BESIDE)
+    after = np.flatnonzero(peaks[face.stop + margin :] >= _BESIDE) + face.stop + margin
+    first, second = (side[np.argsort(-support[side], kind="stable")[:_TRIED]] for side in (before, after))
+    return first, second
+
+
+def _along(steps: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Steps above each place in its column; shape (rows + 1, columns)."""
+    return np.concatenate([np.zeros((1, steps.shape[1]), np.int32), steps.cumsum(axis=0, dtype=np.int32)])
+
+
+def _best(
+    across: NDArray[np.int32],
+    down: NDArray[np.int32],
+    lefts: NDArray[np.intp],
+    rights: NDArray[np.intp],
+    tops: NDArray[np.intp],
+    bottoms: NDArray[np.intp],
+) -> tuple[int, int, int, int] | None:
+    """Left, right, top and bottom of the combination whose edges are seen best."""
+    x1, x2, y1, y2 = np.meshgrid(lefts, rights, tops, bottoms, indexing="ij")
+    tall, wide = y2 - y1 + 1, x2 - x1 + 1
+    support = np.stack(
+        [
+            (across[y2 + 1, x1] - across[y1, x1]) / tall,
+            (across[y2 + 1, x2] - across[y1, x2]) / tall,
+            (down[x2 + 1, y1] - down[x1, y1]) / wide,
+            (down[x2 + 1, y2] - down[x1, y2]) / wide,
+        ]
+    )
+    weakest, third = np.sort(support, axis=0)[:2]
+    last = (down.shape[1] - 1, across.shape[1] - 1)
+    third[((x1 == 0) & (x2 == last[1])) | ((y1 == 0) & (y2 == last[0]))] = 0.0
+    # Of several that three edges speak for, the one that the fourth speaks for too.
+    place = np.unravel_index(int((third + _FOURTH * weakest).argmax()), third.shape)
+    if third[place] < _SUPPORT:
+        return None
+    return int(x1[place]), int(x2[place]), int(y1[place]), int(y2[place])

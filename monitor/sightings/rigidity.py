@@ -1,0 +1,93 @@
+"""Whether two views of a face differ only as two views of one flat picture do.
+
+A print, a package or a slide moves as a plane: between two views its pixels follow one homography and a change of
+brightness. A head that turns, speaks or blinks does not. So the coarse grids of two aligned faces are registered by a
+homography (inverse compositional alignment, Baker and Matthews 2004; brightness and contrast are normalised away), and
+the correlation that is left says how well a plane explains both.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+_ITERATIONS = 10
+_BORDER = 7
+"""One part in so many is left out on each side: what moves in and out of the crop says nothing."""
+_LARGEST_STEP = np.array([1.5, 0.1, 0.1, 1.5, 0.1, 0.1, 0.01, 0.01])
+_LEAST_DEPTH = 0.2
+"""A map that turns the plane's edge towards the camera is none of a print that a detector finds a face on."""
+_STEADY = 1e-3
+"""Kept on the normal equations' diagonal, relative to their mean: a flat grey picture has no gradient."""
+
+
+def planar_agreement(template: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """How well a homography makes each of ``others`` into ``template``: correlation, 1 for a perfect fit.
+
+    :param template: grey grid of an aligned face, shape (N, N).
+    :param others: grids of the same face at other times, shape (m, N, N).
+    :returns: shape (m,).
+    :raises ValueError: the shapes do not fit.
+    """
+    if template.ndim != 2 or template.shape[0] != template.shape[1] or others.shape[1:] != template.shape:
+        raise ValueError(f"grids have shapes {template.shape} and {others.shape}, expected (N, N) and (m, N, N)")
+    side = len(template)
+    inner = slice(side // _BORDER, side - side // _BORDER)
+    centre = (side - 1) / 2
+    rows, columns = (axis[inner, inner].ravel() - centre for axis in np.mgrid[0:side, 0:side])
+    wanted = _normalised(template[inner, inner].reshape(1, -1))
+    solve = _solver(template, inner, rows, columns)
+    places = np.stack([columns, rows, np.ones_like(rows)])
+    warp = np.tile(np.eye(3), (len(others), 1, 1))
+    best = np.full(len(others), -1.0)
+    for _ in range(_ITERATIONS):
+        there = warp @ places
+        seen = _normalised(_sampled(others, there[:, :2] / np.maximum(_LEAST_DEPTH, there[:, 2:]) + centre))
+        best = np.maximum(best, (seen * wanted).mean(axis=1))
+        warp = _composed(warp, (seen - wanted) @ solve)
+    return best
+
+
+def _solver(
+    template: NDArray[np.uint8], inner: slice, rows: NDArray[np.float64], columns: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """From a difference of normalised pictures to the eight steps of the map; shape (points, 8)."""
+    grey = template.astype(np.float64)
+    down, right = (gradient[inner, inner].ravel() for gradient in np.gradient(grey / (grey[inner, inner].std() + 1e-9)))
+    outwards = right * columns + down * rows
+    affine = [right, right * columns, right * rows, down, down * columns, down * rows]
+    jacobian = np.stack([*affine, -outwards * columns, -outwards * rows], axis=1)
+    normal = jacobian.T @ jacobian
+    steadied = normal + np.diag(_STEADY * normal.diagonal() + 1e-9)
+    return np.asarray(jacobian @ np.linalg.inv(steadied))
+
+
+def _composed(warp: NDArray[np.float64], steps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The maps after the inverse of the small maps ``steps``, shape (m, 8)."""
+    # A step that is larger than this leaves what the gradients at the start can say.
+    steps = np.clip(steps, -_LARGEST_STEP, _LARGEST_STEP)
+    small = np.tile(np.eye(3), (len(steps), 1, 1))
+    small[:, :2, 2] += steps[:, [0, 3]]
+    small[:, :2, :2] += steps[:, [1, 2, 4, 5]].reshape(-1, 2, 2)
+    small[:, 2, :2] += steps[:, 6:]
+    moved = warp @ np.linalg.inv(small)
+    return np.asarray(moved / moved[:, 2:, 2:], np.float64)
+
+
+def _sampled(grids: NDArray[np.uint8], places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each grid at its own ``places``, shape (m, 2, points), x first; bilinear, the edge goes on outside."""
+    last = grids.shape[1] - 1
+    x, y = (np.clip(places[:, axis], 0, last) for axis in (0, 1))
+    left, top = np.minimum(x.astype(np.intp), last - 1), np.minimum(y.astype(np.intp), last - 1)
+    across, down = x - left, y - top
+    which = np.arange(len(grids))[:, np.newaxis]
+    upper = grids[which, top, left] * (1 - across) + grids[which, top, left + 1] * across
+    lower = grids[which, top + 1, left] * (1 - across) + grids[which, top + 1, left + 1] * across
+    return np.asarray(upper * (1 - down) + lower * down)
+
+
+def _normalised(values: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Each row with mean 0 and variance 1."""
+    floats = values.astype(np.float64)
+    floats -= floats.mean(axis=1, keepdims=True)
+    return np.asarray(floats / (floats.std(axis=1, keepdims=True) + 1e-9), np.float64)
