@@ -26,7 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "scan": ("monitor.cli.scan", "look for protected people in files, folders and addresses"),
         "gallery": ("monitor.cli.gallery", "list, check or enrol the protected people"),
         "streams": ("monitor.cli.streams", "list, add, remove or watch the rooms of a running daemon"),
-        "bench": ("monitor.cli.bench", "measure how long an alert takes, and what watching costs"),
+        "bench": ("monitor.cli.bench", "measure how long an alert takes, and what watching and searching cost"),
     }
 )
 """Command to its module and its line in the help."""

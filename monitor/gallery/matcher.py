@@ -18,7 +18,7 @@ class Matcher:
     def __init__(self, references: Sequence[Reference]) -> None:
         self._references = tuple(references)
         if self._references:
-            self._index = ReferenceIndex(np.stack([reference.embedding for reference in self._references]))
+            self._index = ReferenceIndex([reference.embedding for reference in self._references])
             # Among so many nearest references there are always two identities, if the gallery has two.
             self._depth = max(Counter(reference.identity_id for reference in self._references).values()) + 1
 
