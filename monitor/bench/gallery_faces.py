@@ -89,7 +89,8 @@ class _Faces:
 
     def seen(self, people: NDArray[np.float32], share: tuple[float, float]) -> NDArray[np.float32]:
         of_person = self._random.uniform(*share, (len(people), 1)).astype(np.float32)
-        return _normalised(np.sqrt(of_person) * people + np.sqrt(1 - of_person) * self._directions(len(people)))
+        of_moment: NDArray[np.float32] = np.sqrt(1 - of_person)
+        return _normalised(np.sqrt(of_person) * people + of_moment * self._directions(len(people)))
 
     def _directions(self, count: int) -> NDArray[np.float32]:
         drawn = self._random.standard_normal((count, len(self._width)), dtype=np.float32)

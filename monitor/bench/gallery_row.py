@@ -94,7 +94,7 @@ class GalleryRow:
             "recall_at_1_mated": round(self.recall.mated, 6),
             "best_identity_mated": round(self.recall.best_identity, 6),
             "bytes": self.nbytes,
-            "build_s": round(self.build_s, 3),
+            "build_s": round(self.build_s, 6),
             "resident_bytes": self.resident_bytes,
         }
         if self.change is not None:

@@ -39,7 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     ingest = benches.add_parser("ingest", help=line, description=line + ", over live rooms on loopback.")
     ingest.add_argument("--quick", action="store_true", help="few rooms, all rows at once: within a minute")
     ingest.add_argument("--kind", choices=_INGEST_KINDS, action="append", help="only this kind; may be repeated")
-    line = "what a search costs with 1,000, 100,000 and a million references, and how often it finds what exact search does"
+    line = "what a search costs among 1,000, 100,000 and a million references, and its recall against exact search"
     gallery = benches.add_parser("gallery", help=line, description=line[0].upper() + line[1:] + ".")
     gallery.add_argument("--quick", action="store_true", help="up to 100,000 references: within a minute")
     for bench in (latency, ingest):

@@ -33,8 +33,8 @@ class ReferenceIndex:
             be changed afterwards.
         """
         shapes = {np.shape(embedding) for embedding in embeddings}
-        if len(shapes) != 1 or len(shape := shapes.pop()) != 1:
-            raise ValueError(f"embeddings have shapes {shapes}, expected N >= 1 of one shape (D,)")
+        if len(shapes) != 1 or len(shape := next(iter(shapes))) != 1:
+            raise ValueError(f"embeddings have the shapes {sorted(shapes)}, expected one shape (D,)")
         self.count, self.dimension = len(embeddings), shape[0]
         exact = 4 * self.count * self.dimension <= EXACT_UP_TO_BYTES
         self._index: ExactIndex | CodedIndex = (ExactIndex if exact else CodedIndex)(embeddings)
