@@ -25,22 +25,25 @@ def measure_change(references: Sequence[Reference], probes: NDArray[np.float32])
     :param references: sorted by identity.
     :param probes: shape (n, D), of people in the gallery.
     """
-    exchanged = [replace(one, identity_id=f"new-{one.identity_id}") for one in references[::_ONE_IN]]
+    exchanged = [
+        replace(one, identity_id=f"new-{one.identity_id}", embedding=one.embedding.copy())
+        for one in references[::_ONE_IN]
+    ]
     kept = [one for number, one in enumerate(references) if number % _ONE_IN]
     reader = _Reader(_snapshot(references), probes)
     reader.start()
     try:
         started = time.perf_counter()
-        reader.snapshot = _snapshot([*kept, *exchanged])
+        reader.snapshot = _snapshot([*kept, *exchanged], reader.snapshot)
         seconds = time.perf_counter() - started
     finally:
         searches, dropped, worst_s = reader.stop()
     return Change(seconds=seconds, searches=searches, dropped=dropped, worst_ms=1000 * worst_s)
 
 
-def _snapshot(references: Iterable[Reference]) -> GallerySnapshot:
+def _snapshot(references: Iterable[Reference], previous: GallerySnapshot | None = None) -> GallerySnapshot:
     listed = list(references)
-    return GallerySnapshot.build(_identities(listed), listed, refused=(), errors=())
+    return GallerySnapshot.build(_identities(listed), listed, refused=(), errors=(), previous=previous)
 
 
 def _identities(references: Iterable[Reference]) -> Mapping[str, Identity]:

@@ -16,6 +16,8 @@ class Searches:
     p50_ms: float
     p99_ms: float
     """The highest where there were fewer than a hundred searches."""
+    cpu_ms: float
+    """Mean processor time; the same however much else runs on the machine."""
     count: int
     """Searches that were measured."""
 
@@ -89,6 +91,7 @@ class GalleryRow:
             "batch": self.batch,
             "p50_ms": round(self.searches.p50_ms, 4),
             "p99_ms": round(self.searches.p99_ms, 4),
+            "cpu_ms": round(self.searches.cpu_ms, 4),
             "searches": self.searches.count,
             "recall_at_1": round(self.recall.all, 6),
             "recall_at_1_mated": round(self.recall.mated, 6),

@@ -34,7 +34,7 @@ def show(rows: Sequence[GalleryRow]) -> None:
     """Print the figures of searching, and below them those of keeping and changing a gallery of each size."""
     console = Console()
     table = Table(title="one search, on one thread", caption=describe(), caption_justify="left")
-    for name in ("references", "index", "batch", "p50 ms\na probe", "p99 ms\na probe", "recall@1", "mated"):
+    for name in ("references", "index", "batch", "p50 ms\na probe", "p99 ms", "CPU ms", "recall@1", "mated"):
         table.add_column(name, justify="left" if name == "index" else "right")
     for name in ("index\nMB", "build s", "aims"):
         table.add_column(name, justify="left" if name == "aims" else "right")
@@ -45,6 +45,7 @@ def show(rows: Sequence[GalleryRow]) -> None:
             str(row.batch),
             f"{row.searches.p50_ms:.2f}",
             f"{row.searches.p99_ms:.2f}",
+            f"{row.searches.cpu_ms:.2f}",
             f"{row.recall.all:.4f}",
             f"{row.recall.mated:.4f}",
             f"{row.nbytes / 1e6:,.0f}",

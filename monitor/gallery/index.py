@@ -27,17 +27,23 @@ class ReferenceIndex:
     similarities are exact.
     """
 
-    def __init__(self, embeddings: Sequence[Embedding]) -> None:
+    def __init__(self, embeddings: Sequence[Embedding], previous: ReferenceIndex | None = None) -> None:
         """
         :param embeddings: each of shape (D,), float32, L2-normalised, or one array of shape (N, D); N >= 1. Must not
             be changed afterwards.
+        :param previous: an index of nearly the same embeddings (the same objects), which makes this one quicker to
+            build where there are very many.
         """
         shapes = {np.shape(embedding) for embedding in embeddings}
         if len(shapes) != 1 or len(shape := next(iter(shapes))) != 1:
             raise ValueError(f"embeddings have the shapes {sorted(shapes)}, expected one shape (D,)")
         self.count, self.dimension = len(embeddings), shape[0]
-        exact = 4 * self.count * self.dimension <= EXACT_UP_TO_BYTES
-        self._index: ExactIndex | CodedIndex = (ExactIndex if exact else CodedIndex)(embeddings)
+        self._index: ExactIndex | CodedIndex
+        if 4 * self.count * self.dimension <= EXACT_UP_TO_BYTES:
+            self._index = ExactIndex(embeddings)
+        else:
+            before = previous._index if previous is not None and previous.dimension == self.dimension else None
+            self._index = CodedIndex(embeddings, before if isinstance(before, CodedIndex) else None)
 
     @property
     def kind(self) -> str:

@@ -47,11 +47,13 @@ class GallerySnapshot:
         refused: Iterable[RefusedPhoto],
         errors: Iterable[GalleryError],
         undecided: Collection[str] = (),
+        previous: GallerySnapshot | None = None,
     ) -> Self:
         """Sort, index and digest; adds the errors that only show once everything is together.
 
         :param references: no photo of two identities.
         :param undecided: identities with photos that nobody looked at yet, so that they are not called unprotected.
+        :param previous: what this one replaces; a very large gallery that changed little is built the quicker for it.
         """
         accepted = tuple(sorted(references, key=lambda reference: (reference.identity_id, reference.photo)))
         turned_down = tuple(sorted(refused, key=lambda photo: (photo.identity_id, photo.photo)))
@@ -62,7 +64,7 @@ class GallerySnapshot:
             refused=turned_down,
             errors=(*errors, *_claimed(turned_down), *_unprotected(decided, accepted, turned_down)),
             digest=gallery_digest(identities, accepted),
-            matcher=Matcher(accepted),
+            matcher=Matcher(accepted, None if previous is None else previous.matcher),
         )
 
     def match(self, embedding: Embedding) -> Match | None:

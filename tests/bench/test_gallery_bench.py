@@ -25,7 +25,7 @@ ROW = GalleryRow(
     index="rabitq",
     is_chosen=True,
     batch=1,
-    searches=Searches(p50_ms=8.0, p99_ms=12.0, count=400),
+    searches=Searches(p50_ms=8.0, p99_ms=12.0, cpu_ms=8.0, count=400),
     recall=Recall(all=0.9995, mated=1.0, best_identity=1.0),
     nbytes=72_000_000,
     build_s=9.0,
@@ -69,7 +69,7 @@ def test_json_has_rows_for_each_size_index_and_batch_whose_figures_are_in_order(
             assert row["change"]["searches"] > 0
             assert row["stored"]["references"] == 50
     assert said["rows"][2]["bytes"] == 2000 * 64 * 4
-    assert 2000 * 64 / 8 <= said["rows"][4]["bytes"] < 2000 * 64 * 4 / 8
+    assert said["rows"][4]["bytes"] == 2000 * 72
     assert list(tmp_path.glob("monitor-bench-*")) == []
 
 
@@ -149,7 +149,7 @@ def test_an_option_of_another_bench_is_refused(option: str, capsys: pytest.Captu
     ("change", "missed"),
     [
         ({}, []),
-        ({"searches": Searches(p50_ms=8.0, p99_ms=25.0, count=9)}, ["p99 above 25 ms"]),
+        ({"searches": Searches(p50_ms=8.0, p99_ms=25.0, cpu_ms=8.0, count=9)}, ["p99 above 25 ms"]),
         ({"recall": Recall(all=0.9989, mated=1.0, best_identity=1.0)}, ["recall below 0.999"]),
         (
             {"recall": Recall(all=0.9, mated=0.9, best_identity=1.0)},
