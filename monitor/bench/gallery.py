@@ -53,7 +53,7 @@ class Plan:
 
 
 QUICK = Plan(sizes=(1_000, 100_000), probes=16 * BATCH, singles=100, stored=1_000)
-FULL = Plan(sizes=(1_000, 100_000, 1_000_000), probes=64 * BATCH, singles=200, stored=100_000)
+FULL = Plan(sizes=(1_000, 100_000, 1_000_000), probes=32 * BATCH, singles=100, stored=100_000)
 
 
 class Index(Protocol):

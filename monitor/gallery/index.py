@@ -15,16 +15,16 @@ from monitor.gallery.exact_index import ExactIndex
 # Searches are short and come from one place; FAISS's own threads would only compete with the vision workers.
 faiss.omp_set_num_threads(1)
 
-EXACT_UP_TO_BYTES = 64 << 20
-"""Embeddings up to this size are all compared with every probe: 32,768 references of 512 dimensions, 131,072 of 128."""
+EXACT_UP_TO_BYTES = 128 << 20
+"""Embeddings up to this size are all compared with every probe: 65,536 references of 512 dimensions, 262,144 of 128."""
 
 
 class ReferenceIndex:
     """Filled once and never changed, so any thread may search it.
 
     Up to ``EXACT_UP_TO_BYTES`` of embeddings it is exact (:class:`ExactIndex`); beyond, reading them all for one probe
-    would hold the event loop for too long, and :class:`CodedIndex` reads a thirtieth of that. Either way the
-    similarities are exact.
+    would hold the event loop for too long, and :class:`CodedIndex` reads a thirtieth of that. Either way
+    similarities are exact; what the codes may miss is said there.
     """
 
     def __init__(self, embeddings: Sequence[Embedding], previous: ReferenceIndex | None = None) -> None:
