@@ -111,9 +111,9 @@ class CodedIndex:
         rows: NDArray[np.int64],
     ) -> None:
         """Fill ``cosines`` and ``rows`` with the nearest of ``candidates``; of two as near, the smaller row first."""
-        # Several times as fast as np.stack.
+        # Several times as fast as np.stack; and a product by matrix would wake the threads of NumPy's BLAS for nothing.
         gathered = np.concatenate([self._embeddings[row] for row in candidates.tolist()])
-        exact = gathered.reshape(len(candidates), -1) @ probe
+        exact = np.vecdot(gathered.reshape(len(candidates), -1), probe)
         nearest = np.lexsort((candidates, -exact))[: len(rows)]
         cosines[: len(nearest)] = exact[nearest]
         rows[: len(nearest)] = candidates[nearest]
