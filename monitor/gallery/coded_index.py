@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from monitor.faces.face import Embedding
 from monitor.gallery.embedding_blocks import blocks
 
-LEAST_CANDIDATES = 2048
+LEAST_CANDIDATES = 3072
 """Rows whose embeddings are compared with a probe, and at least"""
-CANDIDATES_ONE_IN = 256
-"""this share of all. Of a million, a mated probe's nearest reference was always among the first five, and that of a
-stranger among half as many as these in 99.8 % of cases."""
+CANDIDATES_ONE_IN = 192
+"""this share of all. Among a million, a mated probe's nearest reference was always among the first five by their codes;
+that of a stranger was among these except for about one in a thousand."""
 
 _BITS = 512
 """Of a code at least. Embeddings of fewer dimensions are rotated into as many, which keeps their cosines and makes the
