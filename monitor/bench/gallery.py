@@ -33,9 +33,9 @@ Progress = Callable[[str, int, int], None]
 BATCH = 64
 _DEPTH = 6
 """What the matcher asks for where an identity has five photos."""
-_BYTES_A_COMPONENT = 13
+_BYTES_A_COMPONENT = 9
 """Most memory of a run for each number of each embedding: the embeddings, the exact index while it grows, a change."""
-_BYTES_A_REFERENCE = 4000
+_BYTES_A_REFERENCE = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
