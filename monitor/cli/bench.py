@@ -39,15 +39,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     ingest = benches.add_parser("ingest", help=line, description=line + ", over live rooms on loopback.")
     ingest.add_argument("--quick", action="store_true", help="few rooms, all rows at once: within a minute")
     ingest.add_argument("--kind", choices=_INGEST_KINDS, action="append", help="only this kind; may be repeated")
+    line = "what a search costs among 1,000, 100,000 and a million references, and its recall against exact search"
+    gallery = benches.add_parser("gallery", help=line, description=line[0].upper() + line[1:] + ".")
+    gallery.add_argument("--quick", action="store_true", help="up to 100,000 references: within a minute")
     for bench in (latency, ingest):
         add_cache_option(bench)
+    for bench in (latency, ingest, gallery):
         add_json_option(bench)
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
     with tempfile.TemporaryDirectory(prefix="monitor-bench-") as folder:
-        measure = _ingest if args.bench == "ingest" else _latency
+        measure = {"latency": _latency, "ingest": _ingest, "gallery": _gallery}[args.bench]
         rows, show = measure(args, Path(folder))
     if args.json:
         print(json.dumps({"rows": rows}))
@@ -75,6 +79,15 @@ def _ingest(args: argparse.Namespace, folder: Path) -> tuple[list[Row], Callable
         plan = dataclasses.replace(plan, kinds=tuple(dict.fromkeys(args.kind)))
     rows = asyncio.run(measure(folder, cache_dir=args.cache_dir, plan=plan, progress=_steps()))
     return [row.to_dict() for row in rows], lambda: _print_ingest(rows)
+
+
+def _gallery(args: argparse.Namespace, folder: Path) -> tuple[list[Row], Callable[[], None]]:
+    from monitor.bench.gallery import FULL, QUICK, measure
+    from monitor.cli.bench_gallery import bar, show
+
+    with bar() as progress:
+        rows = measure(folder, plan=QUICK if args.quick else FULL, progress=progress)
+    return [row.to_dict() for row in rows], lambda: show(rows)
 
 
 def _alerts() -> Callable[[str, int, int], None] | None:

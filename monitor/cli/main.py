@@ -28,7 +28,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "calibrate": ("monitor.cli.calibrate", "measure how alike strangers are, and say what to expect"),
         "streams": ("monitor.cli.streams", "list, add, remove or watch the rooms of a running daemon"),
         "evaluate": ("monitor.cli.evaluate", "measure how surely people are found again"),
-        "bench": ("monitor.cli.bench", "measure how long an alert takes, and what watching costs"),
+        "bench": ("monitor.cli.bench", "measure how long an alert takes, and what watching and searching cost"),
     }
 )
 """Command to its module and its line in the help."""

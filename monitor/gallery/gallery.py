@@ -132,6 +132,7 @@ class Gallery:
             refused=[*claimed, *doubted, *(outcome for outcome in outcomes if isinstance(outcome, RefusedPhoto))],
             errors=(*scan.errors, *mistakes),
             undecided=self._enrolment.undecided(),
+            previous=self._snapshot,
         )
         if not _same(self._snapshot, new):
             old, self._snapshot = self._snapshot, new

@@ -1,29 +1,59 @@
-"""Exact nearest references by inner product; the only module that loads FAISS."""
+"""The references nearest to a probe, by the index that suits their number; FAISS is loaded only here and beside it."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-# Between 20 probes and FAISS's own switch-over a regression makes flat search several times slower than BLAS.
-faiss.cvar.distance_compute_blas_threshold = 20
+from monitor.faces.face import Embedding
+from monitor.gallery.coded_index import CodedIndex
+from monitor.gallery.exact_index import ExactIndex
+
 # Searches are short and come from one place; FAISS's own threads would only compete with the vision workers.
 faiss.omp_set_num_threads(1)
 
+EXACT_UP_TO_BYTES = 128 << 20
+"""Embeddings up to this size are all compared with every probe: 65,536 references of 512 dimensions, 262,144 of 128."""
+
 
 class ReferenceIndex:
-    """A flat inner-product index that is filled once and never changed, so any thread may search it."""
+    """Filled once and never changed, so any thread may search it.
 
-    def __init__(self, embeddings: NDArray[np.float32]) -> None:
+    Up to ``EXACT_UP_TO_BYTES`` of embeddings it is exact (:class:`ExactIndex`); beyond, reading them all for one probe
+    would hold the event loop for too long, and :class:`CodedIndex` reads a thirtieth of that. Either way
+    similarities are exact; what the codes may miss is said there.
+    """
+
+    def __init__(self, embeddings: Sequence[Embedding], previous: ReferenceIndex | None = None) -> None:
         """
-        :param embeddings: shape (N, D), L2-normalised, N >= 1.
+        :param embeddings: each of shape (D,), float32, L2-normalised, or one array of shape (N, D); N >= 1. Must not
+            be changed afterwards.
+        :param previous: an index of nearly the same embeddings (the same objects), which makes this one quicker to
+            build where there are very many.
         """
-        if embeddings.ndim != 2 or not len(embeddings):
-            raise ValueError(f"embeddings have shape {embeddings.shape}, expected (N, D) with N >= 1")
-        self.count, self.dimension = embeddings.shape
-        self._index = faiss.IndexFlatIP(self.dimension)
-        self._index.add(np.ascontiguousarray(embeddings, dtype=np.float32))
+        shapes = {np.shape(embedding) for embedding in embeddings}
+        if len(shapes) != 1 or len(shape := next(iter(shapes))) != 1:
+            raise ValueError(f"embeddings have the shapes {sorted(shapes)}, expected one shape (D,)")
+        self.count, self.dimension = len(embeddings), shape[0]
+        self._index: ExactIndex | CodedIndex
+        if 4 * self.count * self.dimension <= EXACT_UP_TO_BYTES:
+            self._index = ExactIndex(embeddings)
+        else:
+            before = previous._index if previous is not None and previous.dimension == self.dimension else None
+            self._index = CodedIndex(embeddings, before if isinstance(before, CodedIndex) else None)
+
+    @property
+    def kind(self) -> str:
+        """``flat`` or ``rabitq``."""
+        return self._index.kind
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held beside the embeddings."""
+        return self._index.nbytes
 
     def search(self, probes: NDArray[np.float32], depth: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """The ``depth`` nearest rows of each probe, nearest first.
@@ -34,5 +64,7 @@ class ReferenceIndex:
         """
         if probes.ndim != 2 or probes.shape[1] != self.dimension:
             raise ValueError(f"probes have shape {probes.shape}, expected (n, {self.dimension})")
-        cosines, rows = self._index.search(np.ascontiguousarray(probes, dtype=np.float32), min(depth, self.count))
-        return cosines, rows
+        finite = np.isfinite(probes).all(axis=1, keepdims=True)
+        asked = np.ascontiguousarray(np.where(finite, probes, 0), dtype=np.float32)
+        cosines, rows = self._index.search(asked, min(depth, self.count))
+        return np.where(finite, cosines, -1), np.where(finite, rows, -1)

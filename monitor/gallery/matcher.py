@@ -16,13 +16,25 @@ from monitor.gallery.index import ReferenceIndex
 class Matcher:
     """Compares probes with the references of one gallery snapshot. Immutable."""
 
-    def __init__(self, references: Sequence[Reference], *, look_alikes: Iterable[Reference] = ()) -> None:
+    def __init__(
+        self,
+        references: Sequence[Reference],
+        previous: Matcher | None = None,
+        *,
+        look_alikes: Iterable[Reference] = (),
+    ) -> None:
+        """
+        :param previous: of a gallery that is much the same, which makes this one quicker to build.
+        :param look_alikes: references of who is not the identity that they belong to.
+        """
         self._references = tuple(references)
         self._look_alikes: defaultdict[str, list[Reference]] = defaultdict(list)
         for one in look_alikes:
             self._look_alikes[one.identity_id].append(one)
+        self._index: ReferenceIndex | None = None
         if self._references:
-            self._index = ReferenceIndex(np.stack([reference.embedding for reference in self._references]))
+            before = None if previous is None else previous._index
+            self._index = ReferenceIndex([reference.embedding for reference in self._references], before)
             # Among so many nearest references there are always two identities, if the gallery has two.
             self._depth = max(Counter(reference.identity_id for reference in self._references).values()) + 1
 
@@ -34,7 +46,7 @@ class Matcher:
         :param probes: shape (n, D), L2-normalised.
         :raises ValueError: the shape is another.
         """
-        if not self._references or not len(probes):
+        if self._index is None or not len(probes):
             return [None] * len(probes)
         cosines, rows = self._index.search(probes, self._depth)
         return [

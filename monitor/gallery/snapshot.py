@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Self
@@ -51,11 +52,13 @@ class GallerySnapshot:
         refused: Iterable[RefusedPhoto],
         errors: Iterable[GalleryError],
         undecided: Collection[str] = (),
+        previous: GallerySnapshot | None = None,
     ) -> Self:
         """Sort, index and digest; adds the errors that only show once everything is together.
 
         :param references: no photo of two identities; look-alikes among them.
         :param undecided: identities with photos that nobody looked at yet, so that they are not called unprotected.
+        :param previous: what this one replaces; a very large gallery that changed little is built the quicker for it.
         """
         every = sorted(references, key=lambda reference: (reference.identity_id, reference.photo))
         accepted = tuple(reference for reference in every if not reference.look_alike)
@@ -68,7 +71,7 @@ class GallerySnapshot:
             refused=turned_down,
             errors=(*errors, *_claimed(turned_down), *_unprotected(decided, accepted, turned_down)),
             digest=gallery_digest(identities, every),
-            matcher=Matcher(accepted, look_alikes=look_alikes),
+            matcher=Matcher(accepted, None if previous is None else previous.matcher, look_alikes=look_alikes),
             look_alikes=look_alikes,
         )
 
@@ -86,23 +89,32 @@ def gallery_digest(identities: Mapping[str, Identity], references: Iterable[Refe
 
     The order of folders, comments and spaces in identity.yaml do not matter.
     """
-    content = {
-        "identities": {
-            identity.id: [
-                dict(identity.names),
-                [identity.consent.basis, identity.consent.date.isoformat(), identity.consent.reference],
-                sorted((_canonical(permission) for permission in identity.permissions), key=json.dumps),
-            ]
-            for identity in identities.values()
-        },
-        "references": sorted(
-            [reference.identity_id, reference.photo_sha256, reference.pack_digest]
-            + (["look_alike"] if reference.look_alike else [])
-            for reference in references
-        ),
-    }
-    text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    digest = hashlib.sha256()
+    # Piece by piece: a JSON encoder that is given all of a large gallery holds up the event loop until it has done.
+    for piece in _canonical_pieces(identities, references):
+        digest.update(piece.encode())
+    return digest.hexdigest()
+
+
+def _canonical_pieces(identities: Mapping[str, Identity], references: Iterable[Reference]) -> Iterator[str]:
+    """A JSON object with sorted keys and no spaces: identities by their id, and a sorted array of the references."""
+    yield '{"identities":{'
+    for number, identity in enumerate(sorted(identities.values(), key=lambda one: one.id)):
+        consent = [identity.consent.basis, identity.consent.date.isoformat(), identity.consent.reference]
+        permissions = sorted((_canonical(permission) for permission in identity.permissions), key=json.dumps)
+        yield ("," if number else "") + _json(identity.id) + ":" + _json([dict(identity.names), consent, permissions])
+    yield '},"references":['
+    photos: defaultdict[str, list[list[str]]] = defaultdict(list)
+    for reference in references:
+        photo = [reference.identity_id, reference.photo_sha256, reference.pack_digest]
+        photos[reference.identity_id].append([*photo, *["look_alike"] * reference.look_alike])
+    for number, identity_id in enumerate(sorted(photos)):
+        yield ("," if number else "") + ",".join(_json(photo) for photo in sorted(photos[identity_id]))
+    yield "]}"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def _canonical(permission: Permission) -> list[object]:

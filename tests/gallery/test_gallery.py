@@ -9,12 +9,14 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 from support.gallery import IDENTITY, Folder, PreparedAnalyser, reference, unit
 
 from monitor.errors import GalleryError
+from monitor.gallery import index
 from monitor.gallery.gallery import Gallery
 from monitor.gallery.identity import Consent, Identity, Permission
 from monitor.gallery.snapshot import GallerySnapshot, gallery_digest
@@ -358,3 +360,24 @@ async def test_where_the_system_refuses_to_watch_the_folder_is_looked_at_all_the
         watch.cancel()
         await asyncio.wait([watch])
     assert caplog.text.count("gallery_not_watched") == 1
+
+
+async def test_a_new_photo_in_a_very_large_gallery_costs_only_its_own_code(
+    folder: Folder, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "EXACT_UP_TO_BYTES", 0)
+    encoded: list[int] = []
+    encode = faiss.IndexRaBitQ.sa_encode
+
+    def counted(codes: object, rows: np.ndarray) -> np.ndarray:
+        encoded.append(len(rows))
+        return encode(codes, rows)
+
+    monkeypatch.setattr(faiss.IndexRaBitQ, "sa_encode", counted)
+    folder.identity("ann", a=b"ann one", b=b"ann two", c=b"ann three")
+    await gallery.sync()
+    encoded.clear()
+    folder.identity("bob", a=b"bob")
+    snapshot = await gallery.sync()
+    assert encoded == [1]
+    assert [snapshot.match(unit(photo)).best.identity_id for photo in (b"ann two", b"bob")] == ["ann", "bob"]

@@ -17,9 +17,11 @@ from monitor.faces import analyser as analysers
 from monitor.faces.analyser import FaceAnalyser
 from monitor.faces.config import FacesConfig
 from monitor.faces.face import PictureFaces
+from monitor.gallery.calibration_defaults import default_calibration
 from monitor.gallery.identity import Reference
 from monitor.gallery.matcher import Matcher
 from monitor.sightings.config import SightingsConfig
+from monitor.sightings.evidence_limit import sized_test
 from monitor.sightings.sighting import Sighting
 from monitor.sightings.tracker import Tracker
 
@@ -51,12 +53,13 @@ def enrolled(analyser: FaceAnalyser) -> list[Reference]:
 @pytest.fixture(scope="session")
 def watch(analyser: FaceAnalyser, enrolled: list[Reference]) -> Watch:
     """The sighting that a tracker last hands out over pictures, looked at once a second."""
+    test = sized_test(default_calibration(analyser.info), SightingsConfig())
 
     def watched(
         pictures: Sequence[Picture], *more: Reference, look_alikes: Sequence[Reference] = ()
     ) -> Sighting | None:
         matcher = Matcher([*enrolled, *more], look_alikes=look_alikes)
-        tracker = Tracker("room", analyser.info, SightingsConfig())
+        tracker = Tracker("room", analyser.info, SightingsConfig(), test)
         last = None
         for index in range(0, len(pictures), FPS):
             height, width = pictures[index].shape[:2]
