@@ -158,14 +158,16 @@ class _Bar:
 
 
 def _print(evaluation: Evaluation) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     threshold = evaluation.pack.similarity_threshold
     found, false = evaluation.searches.tpir(threshold), evaluation.searches.fpir(threshold)
-    table = Table(title=f"{evaluation.source}: clips found (95 % bounds)", caption=evaluation.machine)
+    table = Table(title=f"{evaluation.source}: clips found (95 % bounds)", caption=evaluation.machine, box=SIMPLE_HEAD)
     for name in ("transformation", "clips", "bounds", "frames", "median\nsimilarity", "false\nsightings", "missed"):
-        table.add_column(name, justify="left" if name in ("transformation", "missed") else "right")
+        left = name in ("transformation", "missed")
+        table.add_column(name, justify="left" if left else "right", no_wrap=name != "missed")
     for row in evaluation.rows:
         low, high = row.clips.bounds
         table.add_row(

@@ -126,7 +126,7 @@ _EVERY = (
 TRANSFORMATIONS: Mapping[str, Transformation] = MappingProxyType({one.name: one for one in _EVERY})
 """By name, in the order of the report."""
 
-QUICK = ("as_is", "scale_360p", "h264_200k", "rotate_45", "sticker_mouth", "face_swap")
+QUICK = ("as_is", "h264_200k", "rotate_45", "sticker_mouth", "face_swap")
 """What ``--quick`` tries."""
 
 
