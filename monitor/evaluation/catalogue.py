@@ -133,8 +133,10 @@ QUICK = ("as_is", "h264_200k", "rotate_45", "sticker_mouth", "face_swap")
 def chosen(names: Sequence[str]) -> tuple[Transformation, ...]:
     """The transformations of these names, in the report's order.
 
-    :raises MonitorError: for an unknown name; lists those that there are.
+    :raises MonitorError: for an unknown name, or for none; lists those that there are.
     """
+    if not names:
+        raise MonitorError(f"--transformations names none; there are {', '.join(TRANSFORMATIONS)}")
     unknown = [name for name in names if name not in TRANSFORMATIONS]
     if unknown:
         raise MonitorError(
