@@ -49,7 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=_count,
         default=12,
         metavar="N",
-        help="most photos of enrolled people, and as many of others, that are made into clips (default: 12)",
+        help="most photos of enrolled people, and half as many of others, that are made into clips (default: 12)",
     )
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help=f"settings file (default: {DEFAULT_CONFIG} if it is there)"
