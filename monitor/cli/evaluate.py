@@ -49,7 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=_count,
         default=12,
         metavar="N",
-        help="most photos of enrolled people, and as many of others, that are made into clips (default: 12)",
+        help="most photos of enrolled people, and half as many of others, that are made into clips (default: 12)",
     )
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help=f"settings file (default: {DEFAULT_CONFIG} if it is there)"
@@ -158,14 +158,16 @@ class _Bar:
 
 
 def _print(evaluation: Evaluation) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     threshold = evaluation.pack.similarity_threshold
     found, false = evaluation.searches.tpir(threshold), evaluation.searches.fpir(threshold)
-    table = Table(title=f"{evaluation.source}: clips found (95 % bounds)", caption=evaluation.machine)
+    table = Table(title=f"{evaluation.source}: clips found (95 % bounds)", caption=evaluation.machine, box=SIMPLE_HEAD)
     for name in ("transformation", "clips", "bounds", "frames", "median\nsimilarity", "false\nsightings", "missed"):
-        table.add_column(name, justify="left" if name in ("transformation", "missed") else "right")
+        left = name in ("transformation", "missed")
+        table.add_column(name, justify="left" if left else "right", no_wrap=name != "missed")
     for row in evaluation.rows:
         low, high = row.clips.bounds
         table.add_row(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -28,7 +28,7 @@ class Photo:
     identity: str
     name: str
     path: Path | None = None
-    picture: Picture | None = None
+    picture: Picture | None = field(default=None, repr=False, compare=False)
 
     @property
     def key(self) -> str:

@@ -126,15 +126,17 @@ _EVERY = (
 TRANSFORMATIONS: Mapping[str, Transformation] = MappingProxyType({one.name: one for one in _EVERY})
 """By name, in the order of the report."""
 
-QUICK = ("as_is", "scale_360p", "h264_200k", "rotate_45", "sticker_mouth", "face_swap")
+QUICK = ("as_is", "h264_200k", "rotate_45", "sticker_mouth", "face_swap")
 """What ``--quick`` tries."""
 
 
 def chosen(names: Sequence[str]) -> tuple[Transformation, ...]:
     """The transformations of these names, in the report's order.
 
-    :raises MonitorError: for an unknown name; lists those that there are.
+    :raises MonitorError: for an unknown name, or for none; lists those that there are.
     """
+    if not names:
+        raise MonitorError(f"--transformations names none; there are {', '.join(TRANSFORMATIONS)}")
     unknown = [name for name in names if name not in TRANSFORMATIONS]
     if unknown:
         raise MonitorError(

@@ -57,7 +57,7 @@ class Order:
     enrol: int = 1
     """Photos enrolled of each identity."""
     probes: int = 12
-    """Most photos of enrolled people, and as many of others, that are made into clips."""
+    """Most photos of enrolled people, and half as many of others, that are made into clips."""
     most_identities: int | None = None
 
 
@@ -305,4 +305,4 @@ def _searchable(one: Round, gallery: GallerySnapshot, examined: Examined) -> Rou
 def _clip_photos(arenas: Sequence[_Arena], most: int) -> list[Photo]:
     mated = {photo.key: photo for arena in arenas for photo in arena.plan.mated}
     others = {photo.key: photo for arena in arenas for photo in arena.plan.non_mated}
-    return [*spread(list(mated.values()), most), *spread(list(others.values()), most)]
+    return [*spread(list(mated.values()), most), *spread(list(others.values()), -(-most // 2))]

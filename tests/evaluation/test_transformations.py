@@ -159,3 +159,5 @@ def test_transformations_are_chosen_by_name_in_the_order_of_the_report() -> None
 def test_an_unknown_transformation_is_refused_with_the_names_that_there_are() -> None:
     with pytest.raises(MonitorError, match=r"'sideways' unknown; there are as_is, .*face_swap"):
         chosen(["mirror", "sideways"])
+    with pytest.raises(MonitorError, match="names none; there are as_is"):
+        chosen([])
