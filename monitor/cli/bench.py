@@ -25,6 +25,7 @@ _KINDS = ("rtmp", "http-flv", "hls")
 _QUICK_ROOMS = 5
 _ROOMS = 20
 _INGEST_KINDS = ("hls", "rtmp")
+_PROVIDERS = ("cpu", "openvino", "cuda", "tensorrt")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -39,7 +40,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     ingest = benches.add_parser("ingest", help=line, description=line + ", over live rooms on loopback.")
     ingest.add_argument("--quick", action="store_true", help="few rooms, all rows at once: within a minute")
     ingest.add_argument("--kind", choices=_INGEST_KINDS, action="append", help="only this kind; may be repeated")
-    for bench in (latency, ingest):
+    line = "CPU of finding and embedding faces in 720p pictures, beside the bare networks, InsightFace and OpenCV"
+    faces = benches.add_parser("faces", help=line, description=line + ".")
+    faces.add_argument("--quick", action="store_true", help="fewer rounds: within a minute")
+    faces.add_argument("--provider", choices=_PROVIDERS, action="append", help="only this one; may be repeated")
+    for bench in (latency, ingest, faces):
         add_cache_option(bench)
         add_json_option(bench)
 
@@ -47,8 +52,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
     with tempfile.TemporaryDirectory(prefix="monitor-bench-") as folder:
-        measure = _ingest if args.bench == "ingest" else _latency
-        rows, show = measure(args, Path(folder))
+        rows, show = {"latency": _latency, "ingest": _ingest, "faces": _faces}[args.bench](args, Path(folder))
     if args.json:
         print(json.dumps({"rows": rows}))
     else:
@@ -75,6 +79,22 @@ def _ingest(args: argparse.Namespace, folder: Path) -> tuple[list[Row], Callable
         plan = dataclasses.replace(plan, kinds=tuple(dict.fromkeys(args.kind)))
     rows = asyncio.run(measure(folder, cache_dir=args.cache_dir, plan=plan, progress=_steps()))
     return [row.to_dict() for row in rows], lambda: _print_ingest(rows)
+
+
+def _faces(args: argparse.Namespace, folder: Path) -> tuple[list[Row], Callable[[], None]]:
+    from monitor.bench.faces import QUICK_ROUNDS, ROUNDS, measure
+    from monitor.cli.bench_faces import print_faces
+    from monitor.faces.providers import available
+
+    rows = measure(
+        folder,
+        cache_dir=args.cache_dir,
+        # TensorRT builds its engines for minutes: only where it is asked for.
+        providers=args.provider or [name for name in available() if name != "tensorrt"],
+        rounds=QUICK_ROUNDS if args.quick else ROUNDS,
+        progress=_steps(),
+    )
+    return [row.to_dict() for row in rows], lambda: print_faces(rows)
 
 
 def _alerts() -> Callable[[str, int, int], None] | None:

@@ -7,12 +7,13 @@ from numpy.typing import NDArray
 
 from monitor.faces import packs
 from monitor.faces.align import aligned_crops
+from monitor.faces.choice import Choice, OpenNetwork, choose
 from monitor.faces.config import FacesConfig
 from monitor.faces.detect import Detections, Detector
 from monitor.faces.embed import Recogniser
 from monitor.faces.face import Box, Embedding, Face, PackInfo, Quality
 from monitor.faces.gate import GateVerdict, judge
-from monitor.faces.providers import open_session, resolve
+from monitor.faces.providers import Precision, open_session
 from monitor.faces.quality import measure
 from monitor.faces.scrfd import ScrfdDetector
 from monitor.faces.yunet import YuNet
@@ -64,33 +65,39 @@ class FaceAnalyser:
         )
 
 
-def load(config: FacesConfig) -> FaceAnalyser:
+def load(config: FacesConfig, open_network: OpenNetwork = open_session) -> FaceAnalyser:
     """Load the configured pack and run it once, so that the first real picture takes no longer than the next.
 
+    :param open_network: opens each network; for measuring.
     :raises PackError: if the pack or the provider is missing, altered or unusable.
     """
     files = packs.locate(config)
-    provider = resolve(config.provider, files.detector)
-    detector_session = open_session(files.detector, provider)
-    recogniser = Recogniser(files.recogniser, open_session(files.recogniser, provider))
+    choice = choose(config, files.recogniser, open_network)
+    # Reduced precision would move boxes and landmarks; only vectors are tested for it.
+    detector_session = open_network(files.detector, choice.provider, Precision.FLOAT32)
     detector: Detector
     if files.name == packs.OPENCV_ZOO:
         detector = YuNet(detector_session)
     else:
         detector = ScrfdDetector(files.detector, detector_session)
     detector.detect(np.zeros(_WARM_UP_SHAPE, np.uint8))
+    return FaceAnalyser(_described(files, choice, config), detector, choice.recogniser, config)
+
+
+def _described(files: packs.PackFiles, choice: Choice, config: FacesConfig) -> PackInfo:
     calibration = files.calibration.adjusted(config.similarity_threshold, config.margin)
-    info = PackInfo(
+    return PackInfo(
         name=files.name,
         digest=files.digest,
-        dimension=recogniser.dimension,
+        dimension=choice.recogniser.dimension,
         licence=files.licence,
-        provider=provider,
+        provider=choice.provider,
+        precision=choice.precision,
+        provider_reason=choice.reason,
         similarity_threshold=calibration.similarity_threshold,
         candidate_threshold=calibration.candidate_threshold,
         margin=calibration.margin,
     )
-    return FaceAnalyser(info, detector, recogniser, config)
 
 
 def _usable(found: Detections, picture: NDArray[np.uint8]) -> Detections:

@@ -54,6 +54,11 @@ class Detections:
         )
 
 
+NONE_FOUND = Detections(
+    boxes=np.zeros((0, 4), np.float32), landmarks=np.zeros((0, 5, 2), np.float32), det_scores=np.zeros(0, np.float32)
+)
+
+
 class Detector(Protocol):
     """Finds faces with five landmarks."""
 
@@ -97,6 +102,9 @@ def restored(found: Detections, fitted: Fitted) -> Detections:
 
 def merged(passes: Sequence[Detections]) -> Detections:
     """One detection per face out of several searches of one picture (greedy non-maximum suppression)."""
+    passes = [found for found in passes if len(found)]
+    if not passes:
+        return NONE_FOUND
     every = Detections(
         boxes=np.concatenate([found.boxes for found in passes]),
         landmarks=np.concatenate([found.landmarks for found in passes]),

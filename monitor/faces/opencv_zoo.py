@@ -91,8 +91,8 @@ def prepared(net: SourceNet, cache_dir: Path) -> Path:
     return target
 
 
-def prepare(model: onnx.ModelProto, net: SourceNet) -> onnx.ModelProto:
-    """``model`` with float32 weights and free dimensions; the argument is changed and returned."""
+def unquantised(model: onnx.ModelProto) -> onnx.ModelProto:
+    """``model`` with float32 weights; the argument is changed and returned."""
     graph = model.graph
     _fold_weights(graph)
     # Weights, the replaced quantised ones too, are listed as graph inputs.
@@ -101,6 +101,12 @@ def prepare(model: onnx.ModelProto, net: SourceNet) -> onnx.ModelProto:
     real_inputs = [entry for entry in graph.input if entry.name in needed]
     del graph.input[:]
     graph.input.extend(real_inputs)
+    return model
+
+
+def prepare(model: onnx.ModelProto, net: SourceNet) -> onnx.ModelProto:
+    """``model`` with float32 weights and free dimensions; the argument is changed and returned."""
+    graph = unquantised(model).graph
     # The recorded shapes of inner values speak of a batch of one.
     del graph.value_info[:]
     _free_reshapes(graph)

@@ -11,6 +11,9 @@ import openvino
 from numpy.typing import NDArray
 
 from monitor.errors import PackError
+from monitor.faces.providers import Precision
+
+_HINTS = {Precision.FLOAT32: "f32", Precision.BFLOAT16: "bf16"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,17 +25,14 @@ class OpenVinoTensor:
 
 
 class OpenVinoSession:
-    """A :class:`monitor.faces.providers.Session` on the CPU, one thread, float32.
+    """A :class:`monitor.faces.providers.Session` on the CPU, one thread."""
 
-    OpenVINO would choose bfloat16 where the CPU has it; embeddings then differ from those of the other providers.
-    """
-
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, precision: Precision) -> None:
         """:raises PackError: if OpenVINO cannot run the file."""
         settings = {
             "INFERENCE_NUM_THREADS": 1,
             "NUM_STREAMS": 1,
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": _HINTS[precision],
         }
         try:
             self._model = openvino.Core().compile_model(str(path), "CPU", settings)
@@ -58,3 +58,8 @@ class OpenVinoSession:
 def _tensor(port: openvino.ConstOutput) -> OpenVinoTensor:
     shape = tuple(None if dimension.is_dynamic else dimension.get_length() for dimension in port.get_partial_shape())
     return OpenVinoTensor(name=port.get_any_name(), shape=shape)
+
+
+def has_bfloat16() -> bool:
+    """Whether this machine's CPU multiplies bfloat16."""
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

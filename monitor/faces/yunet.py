@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from monitor.faces.detect import (
     COARSE_SIDE_PX,
     FINE_SIDE_PX,
+    NONE_FOUND,
     REPORTED_FROM,
     Detections,
     fit,
@@ -21,7 +22,8 @@ from monitor.faces.providers import Session
 
 _STRIDES = (8, 16, 32)
 _HEADS = ("cls", "obj", "bbox", "kps")
-_OUTPUTS = [f"{head}_{stride}" for stride in _STRIDES for head in _HEADS]
+OUTPUTS = [f"{head}_{stride}" for stride in _STRIDES for head in _HEADS]
+"""The network's outputs in the order that :func:`decoded` takes them in."""
 
 
 class YuNet:
@@ -39,10 +41,18 @@ class YuNet:
     def _search(self, picture: NDArray[np.uint8], side: int) -> Detections:
         fitted = fit(picture, side)
         blob = np.asarray(cv2.dnn.blobFromImage(fitted.canvas), np.float32)
-        values = self._session.run(_OUTPUTS, {self._input: blob})
-        outputs = {name: value[0] for name, value in zip(_OUTPUTS, values, strict=True)}
-        width = fitted.canvas.shape[1]
-        return restored(merged([decode_stride(outputs, stride, width // stride) for stride in _STRIDES]), fitted)
+        values = self._session.run(OUTPUTS, {self._input: blob})
+        return restored(decoded(values, fitted.canvas.shape[1]), fitted)
+
+
+def decoded(values: Sequence[NDArray[np.float32]], width: int) -> Detections:
+    """The faces that the network's outputs for one picture speak of, in pixels of its input.
+
+    :param values: of :data:`OUTPUTS`, each of shape (1, cells, numbers).
+    :param width: of the network's input, pixels.
+    """
+    outputs = {name: value[0] for name, value in zip(OUTPUTS, values, strict=True)}
+    return merged([decode_stride(outputs, stride, width // stride) for stride in _STRIDES])
 
 
 def decode_stride(outputs: Mapping[str, NDArray[np.float32]], stride: int, columns: int) -> Detections:
@@ -54,9 +64,14 @@ def decode_stride(outputs: Mapping[str, NDArray[np.float32]], stride: int, colum
     :param outputs: ``cls_S`` and ``obj_S`` of shape (cells, 1), ``bbox_S`` (cells, 4), ``kps_S`` (cells, 10).
     :param columns: cells in a row of the grid.
     """
-    confidence = outputs[f"cls_{stride}"][:, 0].clip(0, 1) * outputs[f"obj_{stride}"][:, 0].clip(0, 1)
-    det_scores = np.sqrt(confidence)
-    cells = np.flatnonzero(det_scores >= REPORTED_FROM)
+    classes, objects = outputs[f"cls_{stride}"][:, 0], outputs[f"obj_{stride}"][:, 0]
+    # Nearly all cells show none: what follows is for the few that may.
+    cells = np.flatnonzero(classes * objects >= REPORTED_FROM**2)
+    if not cells.size:
+        return NONE_FOUND
+    det_scores = np.sqrt(classes[cells].clip(0, 1) * objects[cells].clip(0, 1))
+    sure = det_scores >= REPORTED_FROM
+    cells, det_scores = cells[sure], det_scores[sure]
     origins = np.stack([cells % columns, cells // columns], axis=1).astype(np.float32)
     regression = outputs[f"bbox_{stride}"][cells]
     centres = (origins + regression[:, :2]) * stride
@@ -65,5 +80,5 @@ def decode_stride(outputs: Mapping[str, NDArray[np.float32]], stride: int, colum
     return Detections(
         boxes=np.concatenate([centres - halves, centres + halves], axis=1),
         landmarks=landmarks,
-        det_scores=det_scores[cells],
+        det_scores=det_scores,
     )

@@ -178,10 +178,6 @@ def test_an_idle_gpu_warns():
     told(parts.check_provider("auto", ["cpu", "cuda"], has_nvidia=True), CheckStatus.OK)
 
 
-def test_the_processor_is_always_available():
-    assert "cpu" in parts.available_providers()
-
-
 def test_a_pack_that_is_not_there_fails_with_the_packs_own_words(tmp_path):
     config = FacesConfig(pack="buffalo_l", pack_dir=tmp_path, cache_dir=tmp_path)
     told(parts.check_pack(config), CheckStatus.FAIL, "faces.pack_dir", str(tmp_path))
