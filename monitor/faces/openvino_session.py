@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from monitor.errors import PackError
 from monitor.faces.providers import Precision
 
+MOST_SIZES = 8
+"""Input sizes for which a detector is compiled apart: those of landscape and portrait rooms, searched twice each."""
+
 _HINTS = {Precision.FLOAT32: "f32", Precision.BFLOAT16: "bf16"}
 
 
@@ -29,16 +32,21 @@ class OpenVinoSession:
 
     def __init__(self, path: Path, precision: Precision) -> None:
         """:raises PackError: if OpenVINO cannot run the file."""
-        settings = {
+        self._path = path
+        self._core = openvino.Core()
+        self._settings = {
             "INFERENCE_NUM_THREADS": 1,
             "NUM_STREAMS": 1,
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
         }
         try:
-            self._model = openvino.Core().compile_model(str(path), "CPU", settings)
+            self._model = self._core.compile_model(str(path), "CPU", self._settings)
         except RuntimeError as error:
             raise PackError(f"OpenVINO cannot run {path}: {str(error).splitlines()[0]}") from error
-        self._request = self._model.create_infer_request()
+        self._any_size = self._model.create_infer_request()
+        # A free batch alone costs nothing; pictures of two sizes in turn would cost half as much again.
+        self._resizes = any(dimension.is_dynamic for dimension in list(self._model.inputs[0].get_partial_shape())[2:])
+        self._requests: dict[tuple[int, ...], openvino.InferRequest] = {}
 
     def get_inputs(self) -> Sequence[OpenVinoTensor]:
         return [_tensor(port) for port in self._model.inputs]
@@ -50,9 +58,20 @@ class OpenVinoSession:
         self, output_names: Sequence[str] | None, input_feed: Mapping[str, NDArray[np.float32]]
     ) -> list[NDArray[np.float32]]:
         """The named outputs, or all, as arrays of their own."""
-        self._request.infer(dict(input_feed))
+        request = self._request(next(iter(input_feed.values())).shape)
+        request.infer(dict(input_feed), share_inputs=True)
         names = output_names or [port.get_any_name() for port in self._model.outputs]
-        return [np.array(self._request.get_tensor(name).data) for name in names]
+        return [np.array(request.get_tensor(name).data) for name in names]
+
+    def _request(self, shape: tuple[int, ...]) -> openvino.InferRequest:
+        """What runs inputs of that shape: for the first few shapes a network compiled for each."""
+        if not self._resizes:
+            return self._any_size
+        if shape not in self._requests and len(self._requests) < MOST_SIZES:
+            model = self._core.read_model(str(self._path))
+            model.reshape(list(shape))
+            self._requests[shape] = self._core.compile_model(model, "CPU", self._settings).create_infer_request()
+        return self._requests.get(shape, self._any_size)
 
 
 def _tensor(port: openvino.ConstOutput) -> OpenVinoTensor:

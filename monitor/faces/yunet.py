@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +13,8 @@ from monitor.faces.detect import (
     NONE_FOUND,
     REPORTED_FROM,
     Detections,
+    Fitted,
+    Planes,
     fit,
     merged,
     restored,
@@ -30,19 +31,21 @@ class YuNet:
     """A :class:`monitor.faces.detect.Detector`."""
 
     def __init__(self, session: Session, sides: Sequence[int] = (FINE_SIDE_PX, COARSE_SIDE_PX)) -> None:
+        """:param sides: long sides at which a picture is searched, the largest first."""
         self._session = session
         self._input = session.get_inputs()[0].name
         self._sides = tuple(sides)
+        self._planes = Planes(self._sides[0])
 
     def detect(self, picture: NDArray[np.uint8]) -> Detections:
         """All faces of ``picture`` (shape (H, W, 3), BGR); one search for each side, merged."""
-        return merged([self._search(picture, side) for side in self._sides])
+        fitted = [fit(picture, self._sides[0])]
+        fitted += [fit(picture, side, larger=fitted[0]) for side in self._sides[1:]]
+        return merged([self._search(each) for each in fitted])
 
-    def _search(self, picture: NDArray[np.uint8], side: int) -> Detections:
-        fitted = fit(picture, side)
-        blob = np.asarray(cv2.dnn.blobFromImage(fitted.canvas), np.float32)
-        values = self._session.run(OUTPUTS, {self._input: blob})
-        return restored(decoded(values, fitted.canvas.shape[1]), fitted)
+    def _search(self, fitted: Fitted) -> Detections:
+        blob = self._planes.of(fitted)
+        return restored(decoded(self._session.run(OUTPUTS, {self._input: blob}), blob.shape[3]), fitted)
 
 
 def decoded(values: Sequence[NDArray[np.float32]], width: int) -> Detections:
