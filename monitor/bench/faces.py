@@ -1,7 +1,7 @@
 """What finding and embedding faces costs on this machine, beside three other ways in the same run.
 
-The ways take turns on the same pictures, so that what else the machine does strikes them alike, and what is told is the
-median of the CPU time. With a graphics card, whose work no CPU time shows, it is the median of the time that passes.
+The ways take turns, each with all pictures, so that what else the machine does strikes them alike, and what is told is
+the median of the CPU time. With a graphics card, whose work no CPU time shows, it is that of the time that passes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ Progress = Callable[[str], None]
 
 QUICK_ROUNDS = 15
 ROUNDS = 80
-_WARM_ROUNDS = 2
 
 
 def measure(
@@ -62,16 +61,11 @@ def _row(config: FacesConfig, pictures: Sequence[Picture], opencv: Way, rounds: 
     files, tape = packs.locate(config), Tape()
     analyser = analysers.load(config, tape.open)
     precision = Precision(analyser.info.precision)
-    insightface = InsightFaceWay(
-        open_session(files.detector, config.provider),
-        files.recogniser,
-        open_session(files.recogniser, config.provider, precision),
-        pictures,
-    )
+    floor = FloorWay(analyser, tape, pictures)
     ways: dict[str, Way] = {
         "ours": OurWay(analyser, pictures),
-        "floor": FloorWay(analyser, tape, pictures),
-        "one_by_one": insightface,
+        "floor": floor,
+        "one_by_one": InsightFaceWay(floor.detector, files.recogniser, floor.recogniser, pictures),
         "opencv": opencv,
     }
     clock = time.perf_counter if config.provider in GPU_PROVIDERS else time.process_time
@@ -102,19 +96,16 @@ class Times:
         :raises MonitorError: if one missed a face.
         """
         seconds: dict[str, list[list[float]]] = {name: [[] for _ in range(pictures)] for name in ways}
-        names = list(ways)
-        for turn in range(-_WARM_ROUNDS, rounds):
-            for number, name in itertools.product(range(pictures), names):
+        for _, (name, way) in itertools.product(range(rounds), ways.items()):
+            # The look before brings back into the cache what a process of its own would have kept there.
+            way.look(pictures - 1)
+            for number in range(pictures):
                 began = clock()
-                found = ways[name].look(number)
-                took = clock() - began
+                found = way.look(number)
+                seconds[name][number].append(clock() - began)
                 expected = CROWD if number == pictures - 1 else 1
                 if found != expected:
                     raise MonitorError(f"bench: {name} found {found} faces in picture {number}, expected {expected}")
-                if turn >= 0:
-                    seconds[name][number].append(took)
-            # Nobody always comes after the same one, whose data the cache then holds.
-            names.append(names.pop(0))
         return cls(seconds=seconds)
 
     def cost(self, way: str) -> FaceCost:

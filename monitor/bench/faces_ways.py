@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from monitor.faces import opencv_zoo
 from monitor.faces.analyser import FaceAnalyser
 from monitor.faces.config import Provider
-from monitor.faces.detect import FINE_SIDE_PX, OVERLAP_LIMIT, REPORTED_FROM
+from monitor.faces.detect import FINE_SIDE_PX, OVERLAP_LIMIT, REPORTED_FROM, merged
 from monitor.faces.providers import Precision, Session, TensorInfo, open_session
 from monitor.faces.yunet import OUTPUTS, decoded
 
@@ -86,6 +86,8 @@ class FloorWay:
             self._faces.append(len(analyser.faces(picture)))
             self._calls.append(tape.calls)
         tape.recording = False
+        self.detector, self.recogniser = self._calls[0][0][0], self._calls[0][-1][0]
+        """The sessions that ours came to use."""
 
     def look(self, number: int) -> int:
         for session, names, tensors in self._calls[number]:
@@ -110,7 +112,7 @@ class InsightFaceWay:
         canvas = np.zeros((FINE_SIDE_PX, FINE_SIDE_PX, 3), np.uint8)
         canvas[: scaled.shape[0], : scaled.shape[1]] = scaled
         blob = np.asarray(cv2.dnn.blobFromImage(canvas), np.float32)
-        found = decoded(self._detector.run(OUTPUTS, {self._input: blob}), FINE_SIDE_PX)
+        found = merged(decoded(self._detector.run(OUTPUTS, {self._input: blob}), FINE_SIDE_PX))
         for landmarks in found.landmarks / scale:
             self.embed(picture, landmarks)
         return len(found)

@@ -13,7 +13,7 @@ from monitor.faces.detect import Detections, Detector
 from monitor.faces.embed import Recogniser
 from monitor.faces.face import Box, Embedding, Face, PackInfo, Quality
 from monitor.faces.gate import GateVerdict, judge
-from monitor.faces.providers import Precision, open_session
+from monitor.faces.providers import open_session
 from monitor.faces.quality import measure
 from monitor.faces.scrfd import ScrfdDetector
 from monitor.faces.yunet import YuNet
@@ -72,14 +72,12 @@ def load(config: FacesConfig, open_network: OpenNetwork = open_session) -> FaceA
     :raises PackError: if the pack or the provider is missing, altered or unusable.
     """
     files = packs.locate(config)
-    choice = choose(config, files.recogniser, open_network)
-    # Reduced precision would move boxes and landmarks; only vectors are tested for it.
-    detector_session = open_network(files.detector, choice.provider, Precision.FLOAT32)
+    choice = choose(config, files.detector, files.recogniser, open_network)
     detector: Detector
     if files.name == packs.OPENCV_ZOO:
-        detector = YuNet(detector_session)
+        detector = YuNet(choice.detector)
     else:
-        detector = ScrfdDetector(files.detector, detector_session)
+        detector = ScrfdDetector(files.detector, choice.detector)
     detector.detect(np.zeros(_WARM_UP_SHAPE, np.uint8))
     return FaceAnalyser(_described(files, choice, config), detector, choice.recogniser, config)
 

@@ -16,40 +16,46 @@ from monitor.errors import PackError
 from monitor.faces.align import CROP_PX
 from monitor.faces.config import FacesConfig, Provider
 from monitor.faces.embed import Recogniser
-from monitor.faces.providers import Precision, Session, available, open_session, precisions, require
+from monitor.faces.providers import GPU_PROVIDERS, Precision, Session, available, open_session, precisions, require
 
 log = logging.getLogger(__name__)
 
 OpenNetwork = Callable[[Path, Provider, Precision], Session]
 """As :func:`monitor.faces.providers.open_session`."""
 
+_Outputs = Callable[[Path, Session], Sequence[NDArray[np.float32]]]
+"""What a network gives for the probes."""
+
 LEAST_COSINE: Mapping[Precision, float] = {Precision.FLOAT32: 0.9999, Precision.BFLOAT16: 0.999}
 """To the reference's vectors, from which a provider may be used."""
 
 _PROBES = 8
 _PROBE_CELLS = 14
+_PROBE_PICTURE = (640, 384)
 _TIMED_RUNS = 7
+
+_Pair = tuple[Provider, Precision]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """How a recogniser did on one provider."""
+    """How a network did on one provider."""
 
     provider: Provider
     precision: Precision
     ms: float
-    """For one face, the quickest of several."""
+    """For one face or picture, the quickest of several."""
     cosine: float
-    """The least to the reference's vectors."""
+    """The least to the reference's outputs."""
 
     @property
     def passed(self) -> bool:
-        """Whether its vectors are the reference's."""
+        """Whether its outputs are the reference's."""
         return self.cosine >= LEAST_COSINE[self.precision]
 
     def __str__(self) -> str:
-        verdict = "" if self.passed else ", refused"
-        return f"{self.provider} {self.precision} {self.ms:.1f} ms a face (cosine {self.cosine:.5f}{verdict})"
+        refused = "" if self.passed else ", refused"
+        return f"{self.provider} {self.precision} {self.ms:.1f} ms (cosine {self.cosine:.5f}{refused})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,35 +63,53 @@ class Choice:
     """What a pack runs on."""
 
     provider: Provider
+    """Of the recogniser."""
     precision: Precision
     reason: str
     """For an operator."""
     recogniser: Recogniser = field(repr=False)
+    detector: Session = field(repr=False)
 
 
-def choose(config: FacesConfig, recogniser: Path, open_network: OpenNetwork = open_session) -> Choice:
-    """Try what ``faces.provider`` and ``faces.precision`` allow, and take the fastest that passes.
+def choose(config: FacesConfig, detector: Path, recogniser: Path, open_network: OpenNetwork = open_session) -> Choice:
+    """Try what ``faces.provider`` and ``faces.precision`` allow, and take for each network the fastest that passes.
 
-    ``auto`` allows every provider but tensorrt, which builds its engines for minutes.
+    ``auto`` allows every provider but tensorrt, which builds its engines for minutes. With ``openvino`` the detector
+    may run on ONNX Runtime, which is sometimes faster on the same CPU. It always computes in float32: boxes and
+    landmarks would move.
 
-    :raises PackError: if what was asked for is not there or gives other vectors, or the file is no recogniser.
+    :raises PackError: if what was asked for is not there or gives other vectors, or a file cannot be run.
     """
     pairs = _allowed(config)
-    if len(pairs) > 1 or pairs[0][1] is not Precision.FLOAT32:
-        return _tried(pairs, recogniser, open_network, may_fail=config.provider == "auto")
-    ((provider, precision),) = pairs
-    network = Recogniser(recogniser, open_network(recogniser, provider, precision))
-    reason = "nothing else is installed" if config.provider == "auto" else "asked for"
-    return Choice(provider=provider, precision=precision, reason=reason, recogniser=network)
+    lenient = config.provider == "auto"
+    embedding = _Contest(recogniser, open_network, _vectors)
+    best, told = embedding.best(pairs, lenient=lenient)
+    providers = list(dict.fromkeys(provider for provider, _ in pairs))
+    if "openvino" in providers and "cpu" not in providers:
+        providers.append("cpu")
+    finding = _Contest(detector, open_network, _heads)
+    found, told_found = finding.best([(provider, Precision.FLOAT32) for provider in providers], lenient=lenient)
+    if told or told_found:
+        reason = f"recogniser: the fastest of {told}" if told else "asked for"
+        reason += f"; detector: the fastest of {told_found}" if told_found else ""
+    else:
+        reason = "nothing else is installed" if lenient else "asked for"
+    return Choice(
+        provider=best[0],
+        precision=best[1],
+        reason=reason,
+        recogniser=Recogniser(recogniser, embedding.sessions[best]),
+        detector=finding.sessions[found],
+    )
 
 
-def _allowed(config: FacesConfig) -> list[tuple[Provider, Precision]]:
+def _allowed(config: FacesConfig) -> list[_Pair]:
     if config.provider == "auto":
         providers = [name for name in available() if name != "tensorrt"]
     else:
         require(config.provider)
         providers = [config.provider]
-    pairs: list[tuple[Provider, Precision]] = []
+    pairs: list[_Pair] = []
     for provider in providers:
         try:
             pairs += [(provider, one) for one in precisions(provider) if config.precision in ("auto", one)]
@@ -100,35 +124,43 @@ def _allowed(config: FacesConfig) -> list[tuple[Provider, Precision]]:
     return pairs
 
 
-def _tried(
-    pairs: Sequence[tuple[Provider, Precision]], path: Path, open_network: OpenNetwork, *, may_fail: bool
-) -> Choice:
-    """The best of several, each run on the same probes as the reference.
+class _Contest:
+    """Opens one network on several providers and compares what they give."""
 
-    :param may_fail: one that does not start is left out, with a warning, instead of being an error.
-    """
-    probes = probe_crops()
-    reference = Recogniser(path, open_network(path, "cpu", Precision.FLOAT32)).embed(probes)
-    tried: list[tuple[Trial, Recogniser]] = []
-    for provider, precision in pairs:
-        try:
-            network = Recogniser(path, open_network(path, provider, precision))
-        except PackError as error:
-            if not may_fail:
-                raise
-            log.warning("provider_left_out provider=%s reason=%s", provider, error)
-            continue
-        cosine = float((network.embed(probes) * reference).sum(axis=1).min())
-        trial = Trial(provider=provider, precision=precision, ms=_quickest_ms(network, probes[0]), cosine=cosine)
-        tried.append((trial, network))
-    best = fastest([trial for trial, _ in tried])
-    told = "; ".join(str(trial) for trial, _ in sorted(tried, key=lambda one: one[0].ms))
-    return Choice(
-        provider=best.provider,
-        precision=best.precision,
-        reason=f"the fastest of {told}",
-        recogniser=next(network for trial, network in tried if trial is best),
-    )
+    def __init__(self, path: Path, open_network: OpenNetwork, outputs: _Outputs) -> None:
+        self._path = path
+        self._open = open_network
+        self._outputs = outputs
+        self.sessions: dict[_Pair, Session] = {}
+
+    def best(self, pairs: Sequence[_Pair], *, lenient: bool) -> tuple[_Pair, str]:
+        """The fastest that passes, and what all did; where there is no choice nothing is tried, and nothing told.
+
+        :param lenient: one that does not start is left out, with a warning, instead of being an error.
+        :raises PackError: if none passes.
+        """
+        if len(pairs) == 1 and pairs[0][1] is Precision.FLOAT32:
+            self.sessions[pairs[0]] = self._open(self._path, *pairs[0])
+            return pairs[0], ""
+        reference = self._open(self._path, "cpu", Precision.FLOAT32)
+        expected = self._outputs(self._path, reference)
+        self.sessions["cpu", Precision.FLOAT32] = reference
+        trials = []
+        for pair in pairs:
+            try:
+                session = self.sessions.get(pair) or self._open(self._path, *pair)
+            except PackError as error:
+                if not lenient:
+                    raise
+                log.warning("provider_left_out provider=%s reason=%s", pair[0], error)
+                continue
+            self.sessions[pair] = session
+            cosine = _least_cosine(self._outputs(self._path, session), expected)
+            ms = _quickest_ms(session, time.perf_counter if pair[0] in GPU_PROVIDERS else time.process_time)
+            trials.append(Trial(provider=pair[0], precision=pair[1], ms=ms, cosine=cosine))
+        best = fastest(trials)
+        told = ", ".join(str(trial) for trial in sorted(trials, key=lambda trial: trial.ms))
+        return (best.provider, best.precision), told
 
 
 def fastest(trials: Sequence[Trial]) -> Trial:
@@ -146,16 +178,48 @@ def fastest(trials: Sequence[Trial]) -> Trial:
 
 def probe_crops() -> list[NDArray[np.uint8]]:
     """Soft coloured patches, always the same, each of shape (112, 112, 3)."""
-    cells = np.random.default_rng(1).integers(0, 256, (_PROBES, _PROBE_CELLS, _PROBE_CELLS, 3), dtype=np.uint8)
-    size = (CROP_PX, CROP_PX)
-    return [np.asarray(cv2.resize(patch, size, interpolation=cv2.INTER_CUBIC), np.uint8) for patch in cells]
+    return [_soft((CROP_PX, CROP_PX), seed) for seed in range(_PROBES)]
 
 
-def _quickest_ms(network: Recogniser, crop: NDArray[np.uint8]) -> float:
-    """The quickest of a few is the least disturbed by what else the machine does."""
+def _soft(size: tuple[int, int], seed: int) -> NDArray[np.uint8]:
+    cells = np.random.default_rng(seed).integers(0, 256, (_PROBE_CELLS, _PROBE_CELLS, 3), dtype=np.uint8)
+    return np.asarray(cv2.resize(cells, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def _vectors(path: Path, session: Session) -> list[NDArray[np.float32]]:
+    return list(Recogniser(path, session).embed(probe_crops()))
+
+
+def _heads(path: Path, session: Session) -> list[NDArray[np.float32]]:
+    return session.run(None, _feed(session))
+
+
+def _feed(session: Session) -> dict[str, NDArray[np.float32]]:
+    """One soft picture of the size that the network takes."""
+    entry = session.get_inputs()[0]
+    free = dict(enumerate((1, 3, *reversed(_PROBE_PICTURE))))
+    shape = [size if isinstance(size, int) and size > 0 else free[axis] for axis, size in enumerate(entry.shape)]
+    picture = _soft((shape[3], shape[2]), 0)
+    return {entry.name: np.ascontiguousarray(picture.transpose(2, 0, 1)[None], np.float32)}
+
+
+def _least_cosine(found: Sequence[NDArray[np.float32]], expected: Sequence[NDArray[np.float32]]) -> float:
+    cosines = []
+    for one, other in zip(found, expected, strict=True):
+        lengths = float(np.linalg.norm(one)) * float(np.linalg.norm(other))
+        cosines.append(float(one.ravel() @ other.ravel()) / max(lengths, 1e-12))
+    return min(cosines)
+
+
+def _quickest_ms(session: Session, clock: Callable[[], float]) -> float:
+    """The quickest of a few is the least disturbed by what else the machine does.
+
+    :param clock: CPU time, which a loaded machine does not draw out, where the CPU does the work.
+    """
+    feed = _feed(session)
     took = []
     for _ in range(_TIMED_RUNS):
-        began = time.perf_counter()
-        network.embed([crop])
-        took.append(time.perf_counter() - began)
+        began = clock()
+        session.run(None, feed)
+        took.append(clock() - began)
     return 1000 * min(took)

@@ -19,7 +19,7 @@ OVERLAP_LIMIT = 0.4
 FINE_SIDE_PX = 640
 """Long side at which a picture is searched: faces from about 2 % of its height are found."""
 
-COARSE_SIDE_PX = 224
+COARSE_SIDE_PX = 160
 """Long side of the second search, which finds faces that fill the picture: detectors are trained on smaller ones."""
 
 _GRID_PX = 32

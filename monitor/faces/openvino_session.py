@@ -28,11 +28,10 @@ class OpenVinoTensor:
 
 
 class OpenVinoSession:
-    """A :class:`monitor.faces.providers.Session` on the CPU, one thread."""
+    """A :class:`monitor.faces.providers.Session` on the CPU, one thread; a free batch becomes 1."""
 
     def __init__(self, path: Path, precision: Precision) -> None:
         """:raises PackError: if OpenVINO cannot run the file."""
-        self._path = path
         self._core = openvino.Core()
         self._settings = {
             "INFERENCE_NUM_THREADS": 1,
@@ -40,12 +39,17 @@ class OpenVinoSession:
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
         }
         try:
-            self._model = self._core.compile_model(str(path), "CPU", self._settings)
+            # Kept: once a worker is confined it may not be able to read the file.
+            self._network = self._core.read_model(str(path))
+            batch, *size = self._network.inputs[0].get_partial_shape()
+            self._resizes = any(dimension.is_dynamic for dimension in size)
+            if batch.is_dynamic and not self._resizes:
+                # Batches of different sizes in turn cost more than a batch saves.
+                self._network.reshape([1, *(dimension.get_length() for dimension in size)])
+            self._model = self._core.compile_model(self._network, "CPU", self._settings)
         except RuntimeError as error:
             raise PackError(f"OpenVINO cannot run {path}: {str(error).splitlines()[0]}") from error
         self._any_size = self._model.create_infer_request()
-        # A free batch alone costs nothing; pictures of two sizes in turn would cost half as much again.
-        self._resizes = any(dimension.is_dynamic for dimension in list(self._model.inputs[0].get_partial_shape())[2:])
         self._requests: dict[tuple[int, ...], openvino.InferRequest] = {}
 
     def get_inputs(self) -> Sequence[OpenVinoTensor]:
@@ -68,7 +72,7 @@ class OpenVinoSession:
         if not self._resizes:
             return self._any_size
         if shape not in self._requests and len(self._requests) < MOST_SIZES:
-            model = self._core.read_model(str(self._path))
+            model = self._network.clone()
             model.reshape(list(shape))
             self._requests[shape] = self._core.compile_model(model, "CPU", self._settings).create_infer_request()
         return self._requests.get(shape, self._any_size)

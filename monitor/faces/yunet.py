@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from monitor.faces.detect import (
     COARSE_SIDE_PX,
     FINE_SIDE_PX,
-    NONE_FOUND,
     REPORTED_FROM,
     Detections,
     Fitted,
@@ -41,47 +40,49 @@ class YuNet:
         """All faces of ``picture`` (shape (H, W, 3), BGR); one search for each side, merged."""
         fitted = [fit(picture, self._sides[0])]
         fitted += [fit(picture, side, larger=fitted[0]) for side in self._sides[1:]]
-        return merged([self._search(each) for each in fitted])
+        return merged([found for each in fitted for found in self._search(each)])
 
-    def _search(self, fitted: Fitted) -> Detections:
+    def _search(self, fitted: Fitted) -> list[Detections]:
         blob = self._planes.of(fitted)
-        return restored(decoded(self._session.run(OUTPUTS, {self._input: blob}), blob.shape[3]), fitted)
+        values = self._session.run(OUTPUTS, {self._input: blob})
+        return [restored(found, fitted) for found in decoded(values, blob.shape[3])]
 
 
-def decoded(values: Sequence[NDArray[np.float32]], width: int) -> Detections:
-    """The faces that the network's outputs for one picture speak of, in pixels of its input.
+def decoded(values: Sequence[NDArray[np.float32]], width: int) -> list[Detections]:
+    """What the network's outputs for one picture speak of from ``REPORTED_FROM``, for each stride that has any.
+
+    In pixels of the network's input, and each face as often as cells saw it: to be merged.
 
     :param values: of :data:`OUTPUTS`, each of shape (1, cells, numbers).
     :param width: of the network's input, pixels.
     """
-    outputs = {name: value[0] for name, value in zip(OUTPUTS, values, strict=True)}
-    return merged([decode_stride(outputs, stride, width // stride) for stride in _STRIDES])
+    found = []
+    for number, stride in enumerate(_STRIDES):
+        heads = values[len(_HEADS) * number : len(_HEADS) * (number + 1)]
+        # Nearly all cells show none: what follows is for the few that may.
+        cells = np.flatnonzero(heads[0][0, :, 0] * heads[1][0, :, 0] >= REPORTED_FROM**2)
+        if cells.size:
+            found.append(_decoded_cells([head[0, cells] for head in heads], cells, stride, width // stride))
+    return found
 
 
-def decode_stride(outputs: Mapping[str, NDArray[np.float32]], stride: int, columns: int) -> Detections:
-    """The detections of one stride's heads from ``REPORTED_FROM``, in pixels of the network's input.
+def _decoded_cells(
+    heads: Sequence[NDArray[np.float32]], cells: NDArray[np.intp], stride: int, columns: int
+) -> Detections:
+    """The detections of some cells of one stride's grid.
 
-    det_score is the geometric mean of class and object confidence; centres are offsets from the cell, sizes are
-    logarithms, all in units of the stride.
+    det_score is the geometric mean of class and object confidence; centres and landmarks are offsets from the cell,
+    sizes are logarithms, all in units of the stride.
 
-    :param outputs: ``cls_S`` and ``obj_S`` of shape (cells, 1), ``bbox_S`` (cells, 4), ``kps_S`` (cells, 10).
+    :param heads: of the cells, ``_HEADS``: shapes (n, 1), (n, 1), (n, 4), (n, 10).
     :param columns: cells in a row of the grid.
     """
-    classes, objects = outputs[f"cls_{stride}"][:, 0], outputs[f"obj_{stride}"][:, 0]
-    # Nearly all cells show none: what follows is for the few that may.
-    cells = np.flatnonzero(classes * objects >= REPORTED_FROM**2)
-    if not cells.size:
-        return NONE_FOUND
-    det_scores = np.sqrt(classes[cells].clip(0, 1) * objects[cells].clip(0, 1))
-    sure = det_scores >= REPORTED_FROM
-    cells, det_scores = cells[sure], det_scores[sure]
-    origins = np.stack([cells % columns, cells // columns], axis=1).astype(np.float32)
-    regression = outputs[f"bbox_{stride}"][cells]
+    classes, objects, regression, keypoints = heads
+    det_scores = np.sqrt(np.minimum(classes, 1) * np.minimum(objects, 1))[:, 0]
+    rows, places = np.divmod(cells, columns)
+    origins = np.stack([places, rows], axis=1).astype(np.float32)
     centres = (origins + regression[:, :2]) * stride
     halves = np.exp(regression[:, 2:]) * (stride / 2)
-    landmarks = (outputs[f"kps_{stride}"][cells].reshape(-1, 5, 2) + origins[:, None]) * stride
-    return Detections(
-        boxes=np.concatenate([centres - halves, centres + halves], axis=1),
-        landmarks=landmarks,
-        det_scores=det_scores,
-    )
+    landmarks = (keypoints.reshape(-1, 5, 2) + origins[:, None]) * stride
+    boxes = np.concatenate([centres - halves, centres + halves], axis=1)
+    return Detections(boxes=boxes, landmarks=landmarks, det_scores=det_scores)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from monitor.errors import PackError
 from monitor.faces import choice as choices
 from monitor.faces.analyser import load
-from monitor.faces.choice import Trial, choose, fastest, probe_crops
+from monitor.faces.choice import Choice, Trial, choose, fastest, probe_crops
 from monitor.faces.config import FacesConfig, Provider
 from monitor.faces.metrics import FacesMetrics
 from monitor.faces.packs import locate
@@ -51,6 +52,11 @@ def opener(*, noise: float = 0.0, cpu_runs: int = 1) -> Opener:
     return open_network
 
 
+def chosen(config: FacesConfig, open_network: Opener = open_session) -> Choice:
+    files = locate(config)
+    return choose(config, files.detector, files.recogniser, open_network)
+
+
 @pytest.fixture
 def with_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choices, "available", lambda: ("cpu", "cuda", "tensorrt"))
@@ -74,25 +80,23 @@ def test_other_vectors_are_refused_however_quick(precision: Precision, cosine: f
 def test_probes_are_always_the_same_and_unlike_each_other(faces_config: FacesConfig) -> None:
     once, again = probe_crops(), probe_crops()
     assert all(np.array_equal(one, other) for one, other in zip(once, again, strict=True))
-    path = locate(faces_config).recogniser
-    vectors = choose(faces_config.model_copy(update={"provider": "cpu"}), path).recogniser.embed(once)
+    vectors = chosen(faces_config.model_copy(update={"provider": "cpu"})).recogniser.embed(once)
     cosines = vectors @ vectors.T
     assert (cosines[~np.eye(len(once), dtype=bool)] < 0.9).all()
 
 
 @pytest.mark.usefixtures("with_cuda")
 def test_auto_takes_the_faster_and_says_how_fast_each_was(faces_config: FacesConfig) -> None:
-    path = locate(faces_config).recogniser
-    found = choose(faces_config, path, opener(cpu_runs=4))
+    found = chosen(faces_config, opener(cpu_runs=4))
     assert (found.provider, found.precision) == ("cuda", Precision.FLOAT32)
-    assert found.reason.startswith("the fastest of cuda float32 ")
-    assert "; cpu float32 " in found.reason
+    told = r"recogniser: the fastest of cuda float32 .* ms .*, cpu float32 .*; detector: the fastest of cuda float32 .*"
+    assert re.fullmatch(told, found.reason)
     assert "tensorrt" not in found.reason
 
 
 @pytest.mark.usefixtures("with_cuda")
 def test_auto_refuses_a_faster_one_that_gives_other_vectors(faces_config: FacesConfig) -> None:
-    found = choose(faces_config, locate(faces_config).recogniser, opener(noise=0.1, cpu_runs=4))
+    found = chosen(faces_config, opener(noise=0.1, cpu_runs=4))
     assert found.provider == "cpu"
     assert "refused" in found.reason
 
@@ -106,7 +110,7 @@ def test_auto_leaves_out_with_a_warning_what_does_not_start(
             raise PackError("no cuDNN")
         return open_session(path, provider, precision)
 
-    assert choose(faces_config, locate(faces_config).recogniser, open_network).provider == "cpu"
+    assert chosen(faces_config, open_network).provider == "cpu"
     assert "provider_left_out provider=cuda reason=no cuDNN" in caplog.text
 
 
@@ -118,14 +122,14 @@ def test_with_nothing_but_the_cpu_nothing_is_tried(faces_config: FacesConfig, mo
         opened.append(provider)
         return open_session(path, provider, precision)
 
-    found = choose(faces_config, locate(faces_config).recogniser, open_network)
-    assert (found.provider, found.reason, opened) == ("cpu", "nothing else is installed", ["cpu"])
+    found = chosen(faces_config, open_network)
+    assert (found.provider, found.reason, opened) == ("cpu", "nothing else is installed", ["cpu", "cpu"])
 
 
 def test_a_precision_that_is_not_there_is_refused(faces_config: FacesConfig) -> None:
     config = faces_config.model_copy(update={"provider": "cpu", "precision": "bfloat16"})
     with pytest.raises(PackError, match=r"faces\.precision bfloat16: cpu cannot compute in it here; set it to auto"):
-        choose(config, locate(faces_config).recogniser)
+        chosen(config)
 
 
 async def test_every_worker_of_a_pool_runs_what_the_first_one_chose(faces_config: FacesConfig) -> None:
