@@ -126,14 +126,15 @@ def fit(picture: NDArray[np.uint8], long_side: int, larger: Fitted | None = None
 def _scaled(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """``picture`` with that width and height.
 
-    Averaging keeps small faces free of aliasing, but is quick only over whole pixels; so it halves, and what is left,
-    less than another half, is interpolated.
+    Averaging keeps small faces free of aliasing, but is quick only over two by two pixels; so it halves, without the
+    last of an odd number of rows or columns, and what is left, less than another half, is interpolated.
     """
     width, height = size
     while picture.shape[1] >= 2 * width and picture.shape[0] >= 2 * height:
-        whole = picture.shape[1] % width == picture.shape[0] % height == 0
-        halved = size if whole else (picture.shape[1] // 2, picture.shape[0] // 2)
-        picture = np.asarray(cv2.resize(picture, halved, interpolation=cv2.INTER_AREA), np.uint8)
+        halved_height, halved_width = picture.shape[0] // 2, picture.shape[1] // 2
+        even = picture[: 2 * halved_height, : 2 * halved_width]
+        halved = cv2.resize(even, (halved_width, halved_height), interpolation=cv2.INTER_AREA)
+        picture = np.asarray(halved, np.uint8)
     return np.asarray(cv2.resize(picture, size), np.uint8) if picture.shape[1::-1] != size else picture
 
 
