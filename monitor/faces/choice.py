@@ -104,6 +104,7 @@ def choose(config: FacesConfig, detector: Path, recogniser: Path, open_network: 
 
 
 def _allowed(config: FacesConfig) -> list[_Pair]:
+    providers: list[Provider]
     if config.provider == "auto":
         providers = [name for name in available() if name != "tensorrt"]
     else:
