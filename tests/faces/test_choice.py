@@ -58,6 +58,11 @@ def chosen(config: FacesConfig, open_network: Opener = open_session) -> Choice:
 
 
 @pytest.fixture
+def auto(faces_config: FacesConfig) -> FacesConfig:
+    return faces_config.model_copy(update={"provider": "auto"})
+
+
+@pytest.fixture
 def with_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choices, "available", lambda: ("cpu", "cuda", "tensorrt"))
 
@@ -80,14 +85,14 @@ def test_other_vectors_are_refused_however_quick(precision: Precision, cosine: f
 def test_probes_are_always_the_same_and_unlike_each_other(faces_config: FacesConfig) -> None:
     once, again = probe_crops(), probe_crops()
     assert all(np.array_equal(one, other) for one, other in zip(once, again, strict=True))
-    vectors = chosen(faces_config.model_copy(update={"provider": "cpu"})).recogniser.embed(once)
+    vectors = chosen(faces_config).recogniser.embed(once)
     cosines = vectors @ vectors.T
     assert (cosines[~np.eye(len(once), dtype=bool)] < 0.9).all()
 
 
 @pytest.mark.usefixtures("with_cuda")
-def test_auto_takes_the_faster_and_says_how_fast_each_was(faces_config: FacesConfig) -> None:
-    found = chosen(faces_config, opener(cpu_runs=4))
+def test_auto_takes_the_faster_and_says_how_fast_each_was(auto: FacesConfig) -> None:
+    found = chosen(auto, opener(cpu_runs=4))
     assert (found.provider, found.precision) == ("cuda", Precision.FLOAT32)
     told = r"recogniser: the fastest of cuda float32 .* ms .*, cpu float32 .*; detector: the fastest of cuda float32 .*"
     assert re.fullmatch(told, found.reason)
@@ -95,26 +100,26 @@ def test_auto_takes_the_faster_and_says_how_fast_each_was(faces_config: FacesCon
 
 
 @pytest.mark.usefixtures("with_cuda")
-def test_auto_refuses_a_faster_one_that_gives_other_vectors(faces_config: FacesConfig) -> None:
-    found = chosen(faces_config, opener(noise=0.1, cpu_runs=4))
+def test_auto_refuses_a_faster_one_that_gives_other_vectors(auto: FacesConfig) -> None:
+    found = chosen(auto, opener(noise=0.1, cpu_runs=4))
     assert found.provider == "cpu"
     assert "refused" in found.reason
 
 
 @pytest.mark.usefixtures("with_cuda")
 def test_auto_leaves_out_with_a_warning_what_does_not_start(
-    faces_config: FacesConfig, caplog: pytest.LogCaptureFixture
+    auto: FacesConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
     def open_network(path: Path, provider: Provider, precision: Precision) -> Session:
         if provider == "cuda":
             raise PackError("no cuDNN")
         return open_session(path, provider, precision)
 
-    assert chosen(faces_config, open_network).provider == "cpu"
+    assert chosen(auto, open_network).provider == "cpu"
     assert "provider_left_out provider=cuda reason=no cuDNN" in caplog.text
 
 
-def test_with_nothing_but_the_cpu_nothing_is_tried(faces_config: FacesConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_nothing_but_the_cpu_nothing_is_tried(auto: FacesConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choices, "available", lambda: ("cpu",))
     opened: list[Provider] = []
 
@@ -122,19 +127,19 @@ def test_with_nothing_but_the_cpu_nothing_is_tried(faces_config: FacesConfig, mo
         opened.append(provider)
         return open_session(path, provider, precision)
 
-    found = chosen(faces_config, open_network)
+    found = chosen(auto, open_network)
     assert (found.provider, found.reason, opened) == ("cpu", "nothing else is installed", ["cpu", "cpu"])
 
 
 def test_a_precision_that_is_not_there_is_refused(faces_config: FacesConfig) -> None:
-    config = faces_config.model_copy(update={"provider": "cpu", "precision": "bfloat16"})
+    config = faces_config.model_copy(update={"precision": "bfloat16"})
     with pytest.raises(PackError, match=r"faces\.precision bfloat16: cpu cannot compute in it here; set it to auto"):
         chosen(config)
 
 
-async def test_every_worker_of_a_pool_runs_what_the_first_one_chose(faces_config: FacesConfig) -> None:
+async def test_every_worker_of_a_pool_runs_what_the_first_one_chose(auto: FacesConfig) -> None:
     registry = CollectorRegistry()
-    pool = VisionPool(faces_config, FacesMetrics(registry))
+    pool = VisionPool(auto, FacesMetrics(registry))
     await pool.start()
     try:
         await pool.ready()
@@ -154,7 +159,7 @@ async def test_every_worker_of_a_pool_runs_what_the_first_one_chose(faces_config
     reason="no openvino here that computes in bfloat16",
 )
 def test_bfloat16_gives_faces_of_cosine_0_999(faces_config: FacesConfig, portraits: dict[str, np.ndarray]) -> None:
-    exact = load(faces_config.model_copy(update={"provider": "cpu"}))
+    exact = load(faces_config)
     reduced = load(faces_config.model_copy(update={"provider": "openvino", "precision": "bfloat16"}))
     assert reduced.info.precision == "bfloat16"
     for picture in portraits.values():
