@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,10 +15,13 @@ from monitor.errors import PackError
 from monitor.faces.align import CROP_PX
 from monitor.faces.providers import Session
 
+log = logging.getLogger(__name__)
+
 MOST_AT_ONCE = 8
 """Crops that are embedded in one run; more would be no quicker and take the more memory."""
 
 _LEAST_NORM = 1e-6
+_SAME_COSINE = 0.9999
 
 
 class Recogniser:
@@ -39,7 +43,10 @@ class Recogniser:
         # Some networks were exported for one crop at a time.
         self._most = 1 if takes[0] == 1 else MOST_AT_ONCE
         self._memory = np.zeros((self._most, 3, CROP_PX, CROP_PX), np.float32)
-        self.dimension = int(self.embed([np.zeros((CROP_PX, CROP_PX, 3), np.uint8)]).shape[1])
+        if self._most > 1 and not self._keeps_crops_apart():
+            log.warning("recogniser_one_at_a_time file=%s reason=in a batch it gives other vectors", path.name)
+            self._most = 1
+        self.dimension = int(self.embed([_probe(0)]).shape[1])
 
     def embed(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """One L2-normalised embedding for each crop.
@@ -53,6 +60,18 @@ class Recogniser:
         embeddings: NDArray[np.float32] = features / np.maximum(lengths, np.float32(_LEAST_NORM))
         return embeddings
 
+    def _keeps_crops_apart(self) -> bool:
+        """Whether two crops at once give what each gives alone; some exports mix the crops of a batch, or refuse it."""
+        crops = [_probe(0), _probe(1)]
+        alone = np.concatenate([self.embed([crop]) for crop in crops])
+        try:
+            together = self.embed(crops)
+        # ONNX Runtime's own exceptions share no base class below Exception.
+        except Exception:
+            log.info("recogniser_refused_a_batch", exc_info=True)
+            return False
+        return together.shape == alone.shape and bool(((together * alone).sum(axis=1) >= _SAME_COSINE).all())
+
     def _run(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """What the network says of one batch."""
         blob = self._memory[: len(crops)]
@@ -63,3 +82,8 @@ class Recogniser:
             np.subtract(blob, np.float32(self._mean), out=blob)
             np.divide(blob, np.float32(self._std), out=blob)
         return np.asarray(self._session.run([self._output], {self._input: blob})[0], np.float32)
+
+
+def _probe(number: int) -> NDArray[np.uint8]:
+    """A crop of noise, always the same for its number."""
+    return np.random.default_rng(number).integers(0, 256, (CROP_PX, CROP_PX, 3), dtype=np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +21,20 @@ def _crops(count: int) -> list[np.ndarray]:
     return list(np.random.default_rng(5).integers(0, 256, (count, 112, 112, 3), dtype=np.uint8))
 
 
-def _tiny_network(path: Path, batch: int | str) -> Path:
-    """Without InsightFace's mark of a network that normalises its input itself: one convolution over everything."""
+def _tiny_network(path: Path, batch: int | str, last: Sequence[onnx.NodeProto] = ()) -> Path:
+    """Without InsightFace's mark of a network that normalises its input itself: one convolution over everything.
+
+    :param last: what makes ``out`` of ``flat``; by default nothing.
+    """
     weights = np.random.default_rng(6).normal(size=(16, 3, 112, 112)).astype(np.float32)
-    nodes = [helper.make_node("Conv", ["data", "w"], ["c"]), helper.make_node("Flatten", ["c"], ["out"])]
+    nodes = [helper.make_node("Conv", ["data", "w"], ["c"]), helper.make_node("Flatten", ["c"], ["flat"])]
+    nodes += last or [helper.make_node("Identity", ["flat"], ["out"])]
     graph = helper.make_graph(
         nodes,
         "tiny",
         [helper.make_tensor_value_info("data", TensorProto.FLOAT, [batch, 3, 112, 112])],
         [helper.make_tensor_value_info("out", TensorProto.FLOAT, [batch, 16])],
-        [numpy_helper.from_array(weights, "w")],
+        [numpy_helper.from_array(weights, "w"), numpy_helper.from_array(np.array([1, 16]), "shape")],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
     return path
@@ -74,3 +79,22 @@ def test_embeddings_stay_what_they_were_when_others_are_made(faces_config: Faces
     kept = first.copy()
     recogniser.embed([np.zeros((112, 112, 3), np.uint8)])
     np.testing.assert_array_equal(first, kept)
+
+
+MIXING = [
+    helper.make_node("ReduceMean", ["flat"], ["mean"], axes=[0], keepdims=1),
+    helper.make_node("Add", ["flat", "mean"], ["out"]),
+]
+ALWAYS_ONE = [helper.make_node("Reshape", ["flat", "shape"], ["out"])]
+
+
+@pytest.mark.parametrize("last", [MIXING, ALWAYS_ONE], ids=["mixes", "refuses"])
+def test_a_network_that_mixes_or_refuses_batches_is_given_one_crop_at_a_time(
+    tmp_path: Path, last: Sequence[onnx.NodeProto], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = _tiny_network(tmp_path / "net.onnx", "batch", last)
+    recogniser = Recogniser(path, open_session(path, "cpu"))
+    assert "recogniser_one_at_a_time file=net.onnx" in caplog.text
+    crops = _crops(3)
+    alone = np.concatenate([recogniser.embed([crop]) for crop in crops])
+    np.testing.assert_array_equal(recogniser.embed(crops), alone)
