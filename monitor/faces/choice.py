@@ -84,7 +84,8 @@ def choose(config: FacesConfig, detector: Path, recogniser: Path, open_network: 
     lenient = config.provider == "auto"
     embedding = _Contest(recogniser, open_network, _vectors)
     best, told = embedding.best(pairs, lenient=lenient)
-    providers = list(dict.fromkeys(provider for provider, _ in pairs))
+    # Whether a graphics card is used at all is the recogniser's choice: a worker without one is confined more.
+    providers = [name for name in dict.fromkeys(name for name, _ in pairs) if name in (best[0], "cpu", "openvino")]
     if "openvino" in providers and "cpu" not in providers:
         providers.append("cpu")
     finding = _Contest(detector, open_network, _heads)

@@ -165,6 +165,8 @@ def suppress(boxes: NDArray[np.float32], det_scores: NDArray[np.float32]) -> NDA
     while order.size:
         best, rest = order[0], order[1:]
         kept.append(best)
+        if not rest.size:
+            break
         corner = np.maximum(boxes[best, :2], boxes[rest, :2])
         opposite = np.minimum(boxes[best, 2:], boxes[rest, 2:])
         shared = np.clip(opposite - corner, 0, None).prod(axis=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,6 @@ from monitor.faces.detect import (
     FINE_SIDE_PX,
     REPORTED_FROM,
     Detections,
-    Fitted,
     Planes,
     fit,
     merged,
@@ -34,55 +34,58 @@ class YuNet:
         self._session = session
         self._input = session.get_inputs()[0].name
         self._sides = tuple(sides)
-        self._planes = Planes(self._sides[0])
+        self._planes = [Planes(side) for side in self._sides]
 
     def detect(self, picture: NDArray[np.uint8]) -> Detections:
         """All faces of ``picture`` (shape (H, W, 3), BGR); one search for each side, merged."""
         fitted = [fit(picture, self._sides[0])]
         fitted += [fit(picture, side, larger=fitted[0]) for side in self._sides[1:]]
-        return merged([found for each in fitted for found in self._search(each)])
-
-    def _search(self, fitted: Fitted) -> list[Detections]:
-        blob = self._planes.of(fitted)
-        values = self._session.run(OUTPUTS, {self._input: blob})
-        return [restored(found, fitted) for found in decoded(values, blob.shape[3])]
+        # Step by step for all sides: the network leaves nothing of what is not its own in the processor's cache.
+        blobs = [planes.of(each) for planes, each in zip(self._planes, fitted, strict=True)]
+        outputs = [self._session.run(OUTPUTS, {self._input: blob}) for blob in blobs]
+        return merged(
+            [
+                restored(found, each)
+                for each, blob, values in zip(fitted, blobs, outputs, strict=True)
+                for found in decoded(values, blob.shape[3])
+            ]
+        )
 
 
 def decoded(values: Sequence[NDArray[np.float32]], width: int) -> list[Detections]:
     """What the network's outputs for one picture speak of from ``REPORTED_FROM``, for each stride that has any.
 
-    In pixels of the network's input, and each face as often as cells saw it: to be merged.
+    In pixels of the network's input, and each face as often as cells saw it: to be merged. det_score is the geometric
+    mean of class and object confidence; centres and landmarks are offsets from the cell, sizes are logarithms, all in
+    units of the stride.
 
     :param values: of :data:`OUTPUTS`, each of shape (1, cells, numbers).
     :param width: of the network's input, pixels.
     """
     found = []
     for number, stride in enumerate(_STRIDES):
-        heads = values[len(_HEADS) * number : len(_HEADS) * (number + 1)]
+        classes, objects, regression, keypoints = (head[0] for head in values[len(_HEADS) * number :][: len(_HEADS)])
+        confidence = (classes * objects)[:, 0]
         # Nearly all cells show none: what follows is for the few that may.
-        cells = np.flatnonzero(heads[0][0, :, 0] * heads[1][0, :, 0] >= REPORTED_FROM**2)
-        if cells.size:
-            found.append(_decoded_cells([head[0, cells] for head in heads], cells, stride, width // stride))
+        cells = np.flatnonzero(confidence >= REPORTED_FROM**2)
+        if not cells.size:
+            continue
+        origins = _origins(len(confidence), width // stride)[cells]
+        near = regression[cells]
+        centres = (origins + near[:, :2]) * stride
+        halves = np.exp(near[:, 2:]) * (stride / 2)
+        found.append(
+            Detections(
+                boxes=np.concatenate([centres - halves, centres + halves], axis=1),
+                landmarks=(keypoints[cells].reshape(-1, 5, 2) + origins[:, None]) * stride,
+                det_scores=np.sqrt(confidence[cells]),
+            )
+        )
     return found
 
 
-def _decoded_cells(
-    heads: Sequence[NDArray[np.float32]], cells: NDArray[np.intp], stride: int, columns: int
-) -> Detections:
-    """The detections of some cells of one stride's grid.
-
-    det_score is the geometric mean of class and object confidence; centres and landmarks are offsets from the cell,
-    sizes are logarithms, all in units of the stride.
-
-    :param heads: of the cells, ``_HEADS``: shapes (n, 1), (n, 1), (n, 4), (n, 10).
-    :param columns: cells in a row of the grid.
-    """
-    classes, objects, regression, keypoints = heads
-    det_scores = np.sqrt(np.minimum(classes, 1) * np.minimum(objects, 1))[:, 0]
-    rows, places = np.divmod(cells, columns)
-    origins = np.stack([places, rows], axis=1).astype(np.float32)
-    centres = (origins + regression[:, :2]) * stride
-    halves = np.exp(regression[:, 2:]) * (stride / 2)
-    landmarks = (keypoints.reshape(-1, 5, 2) + origins[:, None]) * stride
-    boxes = np.concatenate([centres - halves, centres + halves], axis=1)
-    return Detections(boxes=boxes, landmarks=landmarks, det_scores=det_scores)
+@lru_cache(maxsize=64)
+def _origins(cells: int, columns: int) -> NDArray[np.float32]:
+    """Column and row of each cell of a grid: shape (cells, 2)."""
+    rows, places = np.divmod(np.arange(cells), columns)
+    return np.stack([places, rows], axis=1).astype(np.float32)
