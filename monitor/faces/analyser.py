@@ -22,7 +22,7 @@ MOST_EMBEDDED = 24
 """In a crowd only this many faces, the highest, are embedded: one picture must not hold a worker for seconds."""
 
 _LEAST_LANDMARK_SPREAD_PX = 2.0
-_WARM_UP_SHAPE = (360, 640, 3)
+_WARM_UP_SHAPES = (360, 640, 3), (640, 360, 3)
 
 
 class FaceAnalyser:
@@ -78,7 +78,8 @@ def load(config: FacesConfig, open_network: OpenNetwork = open_session) -> FaceA
         detector = YuNet(choice.detector)
     else:
         detector = ScrfdDetector(files.detector, choice.detector)
-    detector.detect(np.zeros(_WARM_UP_SHAPE, np.uint8))
+    for shape in _WARM_UP_SHAPES:
+        detector.detect(np.zeros(shape, np.uint8))
     return FaceAnalyser(_described(files, choice, config), detector, choice.recogniser, config)
 
 

@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 from monitor.errors import PackError
 from monitor.faces.providers import Precision
 
-MOST_SIZES = 8
-"""Input sizes for which a detector is compiled apart: those of landscape and portrait rooms, searched twice each."""
+MOST_SIZES = 4
+"""Input sizes for which a detector is compiled apart: those of landscape and portrait rooms, searched twice each.
+
+They are the first that it meets, while the pack is loaded: a confined worker has not the memory to compile.
+"""
 
 _HINTS = {Precision.FLOAT32: "f32", Precision.BFLOAT16: "bf16"}
 

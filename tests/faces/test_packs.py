@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnxruntime
 import pytest
@@ -14,7 +15,8 @@ from monitor.faces import analyser as analysers
 from monitor.faces.analyser import FaceAnalyser
 from monitor.faces.config import FacesConfig, Provider
 from monitor.faces.packs import locate
-from monitor.faces.providers import open_session
+from monitor.faces.providers import Precision, open_session
+from monitor.faces.yunet import YuNet
 
 HAS_OPENVINO = importlib.util.find_spec("openvino") is not None
 
@@ -117,3 +119,21 @@ def test_openvino_gives_the_same_faces_as_onnx_runtime(
         assert ours.embedding is not None
         assert theirs.embedding @ ours.embedding >= 0.9999
         assert theirs.box.overlap(ours.box) > 0.99
+
+
+@pytest.mark.skipif(not HAS_OPENVINO, reason="the package openvino is not installed")
+def test_openvino_compiles_for_the_first_sizes_only_and_finds_the_same_in_others(
+    faces_config: FacesConfig, portraits: dict[str, np.ndarray]
+) -> None:
+    """A confined worker has not the memory to compile."""
+    from monitor.faces.openvino_session import MOST_SIZES, OpenVinoSession
+
+    path = locate(faces_config).detector
+    session = OpenVinoSession(path, Precision.FLOAT32)
+    detector, reference = YuNet(session), YuNet(open_session(path, "cpu"))
+    picture = portraits["astronaut"]
+    for height, width in ((360, 640), (640, 360), (640, 640), (480, 640), (512, 300), (360, 640)):
+        shown = cv2.resize(picture, (width, height))
+        found, expected = detector.detect(shown), reference.detect(shown)
+        np.testing.assert_allclose(found.landmarks, expected.landmarks, atol=0.05)
+    assert len(session._requests) == MOST_SIZES
