@@ -183,24 +183,27 @@ def _replace_prelu(graph: onnx.GraphProto) -> None:
         name = f"split_{node.output[0]}"
         weights = {f"{name}_a": slope, f"{name}_b": 1 - slope}
         graph.initializer.extend(numpy_helper.from_array(value, key) for key, value in weights.items())
-        inner, rest = f"{name}_inner", f"{name}_rest"
-        if slope.max() <= 1:
-            nodes += [
-                _scaling([source, f"{name}_b"], inner, channels=len(slope)),
-                helper.make_node("Relu", [inner], [rest]),
-            ]
-        else:
-            nodes += [
-                helper.make_node("Relu", [source], [inner]),
-                _scaling([inner, f"{name}_b"], rest, channels=len(slope)),
-            ]
-        nodes += [
-            _scaling([source, f"{name}_a"], f"{name}_linear", channels=len(slope)),
-            helper.make_node("Add", [f"{name}_linear", rest], [node.output[0]]),
-        ]
+        nodes += _split_prelu(source, name, node.output[0], slope)
         graph.initializer.remove(constants[slope_name])
     del graph.node[:]
     graph.node.extend(nodes)
+
+
+def _split_prelu(source: str, name: str, output: str, slope: NDArray[np.float32]) -> list[onnx.NodeProto]:
+    """The nodes in place of one PRelu; its slopes are the constant ``NAME_a``, one minus each is ``NAME_b``."""
+    channels, inner, rest, linear = len(slope), f"{name}_inner", f"{name}_rest", f"{name}_linear"
+    if slope.max() <= 1:
+        bent = [
+            _scaling([source, f"{name}_b"], inner, channels=channels),
+            helper.make_node("Relu", [inner], [rest]),
+        ]
+    else:
+        bent = [
+            helper.make_node("Relu", [source], [inner]),
+            _scaling([inner, f"{name}_b"], rest, channels=channels),
+        ]
+    straight = _scaling([source, f"{name}_a"], linear, channels=channels)
+    return [*bent, straight, helper.make_node("Add", [linear, rest], [output])]
 
 
 def _scaling(inputs: list[str], output: str, *, channels: int) -> onnx.NodeProto:
