@@ -25,6 +25,7 @@ _KINDS = ("rtmp", "http-flv", "hls")
 _QUICK_ROOMS = 5
 _ROOMS = 20
 _INGEST_KINDS = ("hls", "rtmp")
+_PROVIDERS = ("cpu", "openvino", "cuda", "tensorrt")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -42,16 +43,20 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     line = "what a search costs among 1,000, 100,000 and a million references, and its recall against exact search"
     gallery = benches.add_parser("gallery", help=line, description=line[0].upper() + line[1:] + ".")
     gallery.add_argument("--quick", action="store_true", help="up to 100,000 references: within a minute")
-    for bench in (latency, ingest):
+    line = "CPU of finding and embedding faces in 720p pictures, beside the bare networks, InsightFace and OpenCV"
+    faces = benches.add_parser("faces", help=line, description=line + ".")
+    faces.add_argument("--quick", action="store_true", help="fewer rounds: within a minute")
+    faces.add_argument("--provider", choices=_PROVIDERS, action="append", help="only this one; may be repeated")
+    for bench in (latency, ingest, faces):
         add_cache_option(bench)
-    for bench in (latency, ingest, gallery):
+    for bench in (latency, ingest, faces, gallery):
         add_json_option(bench)
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
     with tempfile.TemporaryDirectory(prefix="monitor-bench-") as folder:
-        measure = {"latency": _latency, "ingest": _ingest, "gallery": _gallery}[args.bench]
+        measure = {"latency": _latency, "ingest": _ingest, "faces": _faces, "gallery": _gallery}[args.bench]
         rows, show = measure(args, Path(folder))
     if args.json:
         print(json.dumps({"rows": rows}))
@@ -79,6 +84,22 @@ def _ingest(args: argparse.Namespace, folder: Path) -> tuple[list[Row], Callable
         plan = dataclasses.replace(plan, kinds=tuple(dict.fromkeys(args.kind)))
     rows = asyncio.run(measure(folder, cache_dir=args.cache_dir, plan=plan, progress=_steps()))
     return [row.to_dict() for row in rows], lambda: _print_ingest(rows)
+
+
+def _faces(args: argparse.Namespace, folder: Path) -> tuple[list[Row], Callable[[], None]]:
+    from monitor.bench.faces import QUICK_ROUNDS, ROUNDS, measure
+    from monitor.cli.bench_faces import print_faces
+    from monitor.faces.providers import available
+
+    rows = measure(
+        folder,
+        cache_dir=args.cache_dir,
+        # TensorRT builds its engines for minutes: only where it is asked for.
+        providers=args.provider or [name for name in available() if name != "tensorrt"],
+        rounds=QUICK_ROUNDS if args.quick else ROUNDS,
+        progress=_steps(),
+    )
+    return [row.to_dict() for row in rows], lambda: print_faces(rows)
 
 
 def _gallery(args: argparse.Namespace, folder: Path) -> tuple[list[Row], Callable[[], None]]:

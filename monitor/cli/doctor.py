@@ -79,9 +79,10 @@ def _part_checks(config: MonitorConfig) -> Iterator[Check]:
 
     from monitor.cli import doctor_machine as machine
     from monitor.cli import doctor_parts as parts
+    from monitor.faces.providers import available
 
     has_nvidia = Path("/dev/nvidiactl").exists()
-    yield parts.check_provider(config.faces.provider, parts.available_providers(), has_nvidia=has_nvidia)
+    yield parts.check_provider(config.faces.provider, available(), has_nvidia=has_nvidia)
     yield parts.check_pack(config.faces)
     yield parts.check_calibration(config.faces, config.gallery.calibration_file)
     yield parts.check_gallery(config.gallery.folder)

@@ -14,21 +14,6 @@ from monitor.cli.doctor_machine import existing_parent
 from monitor.errors import GalleryError, PackError
 from monitor.faces.config import FacesConfig
 
-_ORT_NAMES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
-
-
-def available_providers() -> tuple[str, ...]:
-    """What can run networks here, in this project's words."""
-    import importlib.util
-
-    import onnxruntime
-
-    there = onnxruntime.get_available_providers()
-    names = [name for name, ort_name in _ORT_NAMES.items() if ort_name in there]
-    if importlib.util.find_spec("openvino") is not None:
-        names.append("openvino")
-    return tuple(names)
-
 
 def check_provider(configured: str, available: Sequence[str], *, has_nvidia: bool) -> Check:
     """Whether what is configured can be had, and whether a GPU lies idle."""
@@ -52,7 +37,8 @@ def check_pack(config: FacesConfig) -> Check:
         info = analyser.load(config).info
     except PackError as err:
         return fail("pack", str(err), "set faces.pack, faces.pack_dir or faces.provider as the detail says")
-    return ok("pack", f"{info.name} on {info.provider}, {info.dimension}-d, digest {info.digest[:12]}, {info.licence}")
+    runs = f"{info.name} on {info.provider} {info.precision} ({info.provider_reason})"
+    return ok("pack", f"{runs}, {info.dimension}-d, digest {info.digest[:12]}, {info.licence}")
 
 
 def check_calibration(faces: FacesConfig, path: Path) -> Check:

@@ -15,6 +15,8 @@ TEMPLATE: NDArray[np.float64] = np.array(
 """Where eyes, nose and mouth corners lie in the 112 x 112 crop (Deng et al., ArcFace, 2019)."""
 
 _TEMPLATE_COMPLEX = TEMPLATE[:, 0] + 1j * TEMPLATE[:, 1]
+_TEMPLATE_CENTRE = _TEMPLATE_COMPLEX.mean()
+_TEMPLATE_CENTRED = _TEMPLATE_COMPLEX - _TEMPLATE_CENTRE
 _LEAST_SPREAD_PX2 = 1e-6
 
 
@@ -30,16 +32,16 @@ def similarities(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
     """
     if landmarks.ndim != 3 or landmarks.shape[1:] != (5, 2):
         raise ValueError(f"landmarks have shape {landmarks.shape}, expected (n, 5, 2)")
-    points = landmarks[..., 0].astype(np.float64) + 1j * landmarks[..., 1].astype(np.float64)
-    centre = points.mean(axis=1, keepdims=True)
-    spread = (np.abs(points - centre) ** 2).sum(axis=1)
+    points = np.ascontiguousarray(landmarks, np.float64).view(np.complex128)[..., 0]
+    centre = points.mean(axis=1)
+    centred = points - centre[:, None]
+    spread = (centred * centred.conj()).real.sum(axis=1)
     if not np.all(spread > _LEAST_SPREAD_PX2):
         raise ValueError("all five landmarks fall on one point")
-    target_centre = _TEMPLATE_COMPLEX.mean()
-    factor = (np.conj(points - centre) * (_TEMPLATE_COMPLEX - target_centre)).sum(axis=1) / spread
-    offset = target_centre - factor * centre[:, 0]
-    rows = [[factor.real, -factor.imag, offset.real], [factor.imag, factor.real, offset.imag]]
-    return np.moveaxis(np.array(rows), -1, 0)
+    factor = centred.conj() @ _TEMPLATE_CENTRED / spread
+    offset = _TEMPLATE_CENTRE - factor * centre
+    rows = [factor.real, -factor.imag, offset.real, factor.imag, factor.real, offset.imag]
+    return np.stack(rows, axis=1).reshape(-1, 2, 3)
 
 
 def aligned_crops(picture: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> list[NDArray[np.uint8]]:

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Provider = Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]
+WantedPrecision = Literal["auto", "float32", "bfloat16"]
 
 
 class FacesConfig(BaseModel):
@@ -27,8 +28,14 @@ class FacesConfig(BaseModel):
     )
     provider: Provider = Field(
         "auto",
-        description="What runs the networks: auto (cuda where there is one, else cpu), cpu, cuda, tensorrt or "
-        "openvino. One that is asked for by name and is not there is an error at start.",
+        description="What runs the networks: auto (of cpu, openvino and cuda the fastest that is there and gives the "
+        "same vectors), cpu, cuda, tensorrt or openvino. One that is asked for by name and is not there is an error "
+        "at start.",
+    )
+    precision: WantedPrecision = Field(
+        "auto",
+        description="What the recogniser computes in: auto (bfloat16 where openvino has it, is faster with it and "
+        "still gives vectors of cosine 0.999), float32 or bfloat16.",
     )
     workers: int = Field(0, ge=0, le=256, description="Worker processes; 0 means one for each core.")
     worker_memory_bytes: int = Field(

@@ -41,8 +41,14 @@ class Crew:
         except OSError as error:
             raise PackError(f"no worker process can be started: {error.strerror}") from error
         self._alive.add(self._first)
-        self._pack = self._first.pack
-        log.info("pack_loaded pack=%s digest=%s provider=%s", self._pack.name, self._pack.digest, self._pack.provider)
+        self._pack = pack = self._first.pack
+        # What was fastest once is not tried again: every worker gives the same vectors.
+        self._config = self._config.model_copy(update={"provider": pack.provider, "precision": pack.precision})
+        self._metrics.provider.labels(pack.provider, pack.precision, pack.provider_reason).set(1)
+        log.info(
+            "pack_loaded pack=%s digest=%s provider=%s precision=%s reason=%s",
+            *(pack.name, pack.digest, pack.provider, pack.precision, pack.provider_reason),
+        )
 
     async def run(self) -> None:
         """Keep every seat filled, until cancelled; then end all processes."""

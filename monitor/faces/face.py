@@ -186,3 +186,7 @@ class PackInfo:
     """Cosine from which a probe is worth a burst of denser samples."""
     margin: float
     """Least cosine distance between the best and the second identity."""
+    precision: str = "float32"
+    """What it computes in: ``float32`` or ``bfloat16``."""
+    provider_reason: str = field(default="", compare=False)
+    """Why that provider and precision, for an operator; with times, which differ from one start to the next."""

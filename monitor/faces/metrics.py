@@ -12,6 +12,12 @@ class FacesMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.workers = Gauge("monitor_faces_workers", "Worker processes that have loaded the pack.", registry=registry)
+        self.provider = Gauge(
+            "monitor_faces_provider_info",
+            "Always 1: what runs the networks, what the recogniser computes in, and why.",
+            ["provider", "precision", "reason"],
+            registry=registry,
+        )
         self.jobs_waiting = Gauge("monitor_faces_jobs_waiting", "Jobs that wait for a free worker.", registry=registry)
         self.job_seconds = Histogram(
             "monitor_faces_job_seconds",

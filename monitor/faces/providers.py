@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from monitor.errors import PackError
 from monitor.faces.config import Provider
 
-log = logging.getLogger(__name__)
+GPU_PROVIDERS: tuple[Provider, ...] = ("cuda", "tensorrt")
 
 _ERRORS_ONLY = 3
-_ONNXRUNTIME_NAMES: Mapping[str, tuple[str, ...]] = {
+_ONNXRUNTIME_NAMES: Mapping[Provider, tuple[str, ...]] = {
     "cpu": ("CPUExecutionProvider",),
     "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
     "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"),
@@ -28,6 +28,13 @@ _GPU_REMEDY = (
     "or set faces.provider to cpu"
 )
 _OPENVINO_REMEDY = "install the package openvino, or set faces.provider to cpu"
+
+
+class Precision(StrEnum):
+    """What a network computes in."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
 
 
 class TensorInfo(Protocol):
@@ -52,48 +59,53 @@ class Session(Protocol):
     ) -> list[NDArray[np.float32]]: ...
 
 
-def resolve(provider: Provider, probe: Path) -> Provider:
-    """The provider to use; never ``auto``, which means cuda where it starts, else cpu.
+def available() -> tuple[Provider, ...]:
+    """What can run networks here."""
+    there = onnxruntime.get_available_providers()
+    names: list[Provider] = [name for name, (first, *_) in _ONNXRUNTIME_NAMES.items() if first in there]
+    if importlib.util.find_spec("openvino") is not None:
+        names.append("openvino")
+    return tuple(names)
 
-    :param probe: a network to try cuda with.
-    :raises PackError: if a provider was asked for by name and its software is not installed; names the remedy.
+
+def require(provider: Provider) -> None:
+    """Make sure that a provider's software is installed.
+
+    :raises PackError: if it is not; names the remedy.
     """
-    available = onnxruntime.get_available_providers()
-    if provider == "auto":
-        return _cuda_or_cpu(available, probe)
-    if provider == "openvino":
-        if importlib.util.find_spec("openvino") is None:
-            raise PackError(f"faces.provider openvino is not there: {_OPENVINO_REMEDY}")
-    elif _ONNXRUNTIME_NAMES[provider][0] not in available:
-        raise PackError(
-            f"faces.provider {provider} is not there: this ONNX Runtime has {', '.join(available)}; {_GPU_REMEDY}"
-        )
-    return provider
+    if provider in (there := available()):
+        return
+    remedy = _OPENVINO_REMEDY if provider == "openvino" else _GPU_REMEDY
+    raise PackError(f"faces.provider {provider} is not there, but {', '.join(there)}: {remedy}")
 
 
-def _cuda_or_cpu(available: Sequence[str], probe: Path) -> Provider:
-    if _ONNXRUNTIME_NAMES["cuda"][0] not in available:
-        return "cpu"
+def precisions(provider: Provider) -> tuple[Precision, ...]:
+    """What ``provider`` can compute in on this machine.
+
+    :raises PackError: if its software is installed and cannot be loaded.
+    """
+    if provider != "openvino":
+        return (Precision.FLOAT32,)
     try:
-        open_session(probe, "cuda")
-    except PackError as error:
-        log.warning("provider_auto provider=cpu reason=%s", error)
-        return "cpu"
-    return "cuda"
+        from monitor.faces.openvino_session import has_bfloat16
+    except ImportError as error:
+        raise PackError(f"the package openvino cannot be loaded: {error}; {_OPENVINO_REMEDY}") from error
+    return (Precision.FLOAT32, Precision.BFLOAT16) if has_bfloat16() else (Precision.FLOAT32,)
 
 
-def open_session(path: Path, provider: Provider) -> Session:
-    """Load the network in ``path`` on a resolved provider, with one thread.
+def open_session(path: Path, provider: Provider, precision: Precision = Precision.FLOAT32) -> Session:
+    """Load the network in ``path`` on a provider, never ``auto``, with one thread.
 
+    :param precision: what it computes in; only openvino has another than float32.
     :raises PackError: if the file cannot be run, or the provider did not take it.
     """
     if provider == "openvino":
         # The package is an optional extra.
         from monitor.faces.openvino_session import OpenVinoSession
 
-        return OpenVinoSession(path)
+        return OpenVinoSession(path, precision)
     names = _ONNXRUNTIME_NAMES[provider]
-    if provider != "cpu":
+    if provider in GPU_PROVIDERS:
         # CUDA and cuDNN that came as Python packages are not on the loader's path.
         onnxruntime.preload_dlls()
     options = onnxruntime.SessionOptions()

@@ -37,16 +37,14 @@ class ScrfdDetector:
 
         SCRFD with key points is weak on faces larger than 40 % of its input: the second search shows it them smaller.
         """
-        if self._fixed_size is None:
-            fitted = [fit(picture, FINE_SIDE_PX), fit(picture, COARSE_SIDE_PX)]
-        else:
-            side = min(self._fixed_size)
-            fitted = [fit(picture, long_side, self._fixed_size) for long_side in (side, min(side, COARSE_SIDE_PX))]
-        return merged([self._search(each) for each in fitted])
+        side = FINE_SIDE_PX if self._fixed_size is None else min(self._fixed_size)
+        fine = fit(picture, side)
+        coarse = fit(picture, min(side, COARSE_SIDE_PX), fine)
+        return merged([self._search(fine), self._search(coarse)])
 
     def _search(self, fitted: Fitted) -> Detections:
-        height, width = fitted.canvas.shape[:2]
-        found, landmarks = self._network.detect(fitted.canvas, input_size=(width, height), det_thresh=REPORTED_FROM)
+        size = self._fixed_size or fitted.canvas_size
+        found, landmarks = self._network.detect(fitted.on_canvas(size), input_size=size, det_thresh=REPORTED_FROM)
         detections = Detections(
             boxes=found[:, :4].astype(np.float32),
             landmarks=landmarks.astype(np.float32),

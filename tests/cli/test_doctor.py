@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import re
 import socket
 import sqlite3
 import sys
@@ -178,10 +179,6 @@ def test_an_idle_gpu_warns():
     told(parts.check_provider("auto", ["cpu", "cuda"], has_nvidia=True), CheckStatus.OK)
 
 
-def test_the_processor_is_always_available():
-    assert "cpu" in parts.available_providers()
-
-
 def test_a_pack_that_is_not_there_fails_with_the_packs_own_words(tmp_path):
     config = FacesConfig(pack="buffalo_l", pack_dir=tmp_path, cache_dir=tmp_path)
     told(parts.check_pack(config), CheckStatus.FAIL, "faces.pack_dir", str(tmp_path))
@@ -263,7 +260,7 @@ def test_a_healthy_machine_and_configuration_exit_with_0(monitor, operator):
         *("python", "packages", "onnxruntime", "opencv", "faiss", "opencv-loads", "libav", "clock", "configuration"),
         *("provider", "pack", "calibration", "gallery", "database", "evidence", "disk", "port"),
     }
-    assert checks["pack"]["detail"].startswith("opencv-zoo on cpu, 128-d, digest ")
+    assert re.match(r"opencv-zoo on \w+ \w+ \(.+\), 128-d, digest ", checks["pack"]["detail"])
 
 
 def test_what_fails_exits_with_2_and_stands_in_the_table_with_its_remedy(monitor, operator):

@@ -31,7 +31,7 @@ def faces_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def faces_config(faces_cache: Path) -> FacesConfig:
-    return FacesConfig(cache_dir=faces_cache, workers=1)
+    return FacesConfig(provider="cpu", cache_dir=faces_cache, workers=1)
 
 
 @pytest.fixture(scope="session")
