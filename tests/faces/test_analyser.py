@@ -24,7 +24,8 @@ from monitor.faces.providers import open_session
 
 
 def _only_face(analyser: FaceAnalyser, picture: Picture) -> Face:
-    (face,) = analyser.faces(picture)
+    """The only one that is worth comparing."""
+    (face,) = (face for face in analyser.faces(picture) if face.embedding is not None)
     return face
 
 
