@@ -201,7 +201,9 @@ class _Parts:
         """Load what lasts: networks, calibration, faces, open incidents."""
         await self.pool.start()
         pack = self.pool.pack
-        self._strangers = StrangerTraffic.load(self.config.gallery.traffic_file, pack.digest, pack.candidate_threshold)
+        self._strangers = await asyncio.to_thread(
+            StrangerTraffic.load, self.config.gallery.traffic_file, pack.digest, pack.candidate_threshold
+        )
         calibration = calibration_of(pack, self.config.gallery.calibration_file)
         self._test = await asyncio.to_thread(sized_test, calibration, self.config.sightings)
         log.info(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
+
+import numpy as np
 
 from monitor.clock import Clock
 from monitor.errors import FrameLost, StorageError
@@ -31,6 +34,8 @@ from monitor.streams.stream import Stream
 log = logging.getLogger(__name__)
 
 _BURST_WAIT_S = 6.0
+_MATCHED_ON_LOOP = 10_000
+"""References up to which a picture's faces are compared on the event loop: a few milliseconds."""
 """How long a burst waits for a picture that is not there yet before it leaves it to the next sample."""
 
 _LOST_INTERVALS = 2.5
@@ -48,7 +53,7 @@ class FaceFinder(Protocol):
 class Strangers(Protocol):
     """The part of the StrangerTraffic that a stream's path uses."""
 
-    def observe(self, stranger: Embedding, gallery: GallerySnapshot) -> None: ...
+    def observe(self, stranger: Embedding, gallery: GallerySnapshot, *, room: str, now: float) -> None: ...
 
 
 class Incidents(Protocol):
@@ -149,7 +154,7 @@ class StreamPaths:
         finally:
             self._looks.pop(feed.stream.id, None)
             tracker.end()
-            self._count_strangers(tracker)
+            self._count_strangers(tracker, feed.stream.id)
 
     async def _burst(self, path: _Path, epoch: int) -> None:
         """Look at denser pictures around a candidate, so that proof does not wait for the sampling interval."""
@@ -182,10 +187,10 @@ class StreamPaths:
             return
         snapshot = self._gallery()
         for picture in pictures:
-            matches = [None if face.embedding is None else snapshot.match(face.embedding) for face in picture.faces]
+            matches = await _matched(snapshot, picture)
             updates = path.tracker.observe(frame, picture, matches)
             self._metrics.count(updates)
-            self._count_strangers(path.tracker)
+            self._count_strangers(path.tracker, stream.id)
             decisions = []
             for update in updates:
                 if update.sighting is not None and (decision := await self._report(stream, snapshot, update.sighting)):
@@ -193,9 +198,9 @@ class StreamPaths:
             path.feed.settle(attention([update.verdict for update in updates], decisions))
             self._remember(stream, picture, matches, updates, snapshot, decisions[-1] if decisions else None)
 
-    def _count_strangers(self, tracker: Tracker) -> None:
+    def _count_strangers(self, tracker: Tracker, room: str) -> None:
         for stranger in tracker.take_strangers():
-            self._strangers().observe(stranger, self._gallery())
+            self._strangers().observe(stranger, self._gallery(), room=room, now=self._clock.monotonic())
 
     async def _report(self, stream: Stream, snapshot: GallerySnapshot, sighting: Sighting) -> Decision | None:
         identity = snapshot.identities.get(sighting.identity_id)
@@ -241,6 +246,19 @@ class StreamPaths:
             verdict=_best_verdict(updates),
             decision=decision,
         )
+
+
+async def _matched(snapshot: GallerySnapshot, picture: PictureFaces) -> list[Match | None]:
+    """The best identity of each face, None where it was not embedded; all faces in one search."""
+    embeddings = [face.embedding for face in picture.faces if face.embedding is not None]
+    if not embeddings:
+        return [None] * len(picture.faces)
+    probes = np.stack(embeddings)
+    if len(snapshot.references) > _MATCHED_ON_LOOP:
+        found = iter(await asyncio.to_thread(snapshot.match_all, probes))
+    else:
+        found = iter(snapshot.match_all(probes))
+    return [None if face.embedding is None else next(found) for face in picture.faces]
 
 
 def _patient(config: SightingsConfig, interval_s: float) -> SightingsConfig:

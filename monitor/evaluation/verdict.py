@@ -26,8 +26,14 @@ class PictureVerdict(StrEnum):
     TOO_SMALL = "too_small"
     LOW_DET_SCORE = "low_det_score"
     BLURRED = "blurred"
+    BADLY_LIT = "badly_lit"
+    TURNED_AWAY = "turned_away"
+    DISTORTED = "distorted"
+    CUT_OFF = "cut_off"
+    CROWD = "crowd"
     BELOW_SIMILARITY = "below_similarity"
     SMALL_MARGIN = "small_margin"
+    LOOK_ALIKE = "look_alike"
     SOMEBODY_ELSE = "somebody_else"
     """Another identity is nearer."""
 
@@ -68,6 +74,7 @@ _VERDICTS = {
     EvidenceVerdict.NOBODY_PROTECTED: PictureVerdict.BELOW_SIMILARITY,
     EvidenceVerdict.BELOW_SIMILARITY: PictureVerdict.BELOW_SIMILARITY,
     EvidenceVerdict.SMALL_MARGIN: PictureVerdict.SMALL_MARGIN,
+    EvidenceVerdict.LOOK_ALIKE: PictureVerdict.LOOK_ALIKE,
 }
 
 
@@ -85,8 +92,5 @@ def _unseen(faces: Sequence[Face], config: FacesConfig) -> PictureVerdict:
         return PictureVerdict.NO_FACE
     tallest = max(faces, key=lambda face: face.box.height)
     verdict = judge(tallest.box, tallest.det_score, tallest.quality, config)
-    return {
-        GateVerdict.TOO_SMALL: PictureVerdict.TOO_SMALL,
-        GateVerdict.LOW_DET_SCORE: PictureVerdict.LOW_DET_SCORE,
-        GateVerdict.BLURRED: PictureVerdict.BLURRED,
-    }.get(verdict, PictureVerdict.NO_FACE)
+    # What passes the gate was embedded, unless there were too many.
+    return PictureVerdict.CROWD if verdict is GateVerdict.EMBEDDED else PictureVerdict(verdict.value)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from uuid import uuid4
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -34,7 +36,8 @@ def replace_file(path: Path, text: str) -> None:
 
     :raises GalleryError: it cannot be written; names the file.
     """
-    beside = path.with_name(f".{path.name}.new")
+    # A name of its own for each writer: two may be at work when the daemon ends.
+    beside = path.with_name(f".{path.name}.{uuid4().hex}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with beside.open("w", encoding="utf-8") as file:
@@ -43,6 +46,8 @@ def replace_file(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         beside.replace(path)
     except OSError as err:
+        with suppress(OSError):
+            beside.unlink()
         raise GalleryError(f"{path}: cannot be written: {err.strerror}") from err
 
 

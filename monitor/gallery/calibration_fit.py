@@ -24,6 +24,8 @@ LEAST_MATCHING = 30
 """Similarities of one person below which the built-in distribution is kept."""
 
 LEAST_OF_IDENTITY = 30
+_MOST_APART = 1.25
+"""Times that an identity's spread may differ from the pack's."""
 SHRINK = 100
 """An identity observed this often stands half-way between the pack's figures and its own."""
 
@@ -98,8 +100,14 @@ def _fit_matching(similarities: Similarities) -> MatchingScores | None:
 
 
 def _fit_identity(similarities: Similarities, pack_wide: StrangerScores) -> IdentityScores:
-    """Shrunk towards the pack's figures by the number of observations."""
+    """Shrunk towards the pack's figures by the number of observations, and kept near them.
+
+    Rooms show few people many times: what looks like hundreds of strangers may be three, whose resemblance must not
+    make anybody's threshold absurd.
+    """
     centre, spread = _centre_and_spread(similarities)
+    centre = float(np.clip(centre, pack_wide.centre - pack_wide.spread, pack_wide.centre + pack_wide.spread))
+    spread = float(np.clip(spread, pack_wide.spread / _MOST_APART, pack_wide.spread * _MOST_APART))
     own = len(similarities) / (len(similarities) + SHRINK)
     return IdentityScores(
         centre=own * centre + (1 - own) * pack_wide.centre,

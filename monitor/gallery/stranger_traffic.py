@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -33,6 +34,11 @@ _SAVE_EVERY_S = 300.0
 MOST_OF_IDENTITY = 10_000
 """Counts of an identity above which, when they are saved, all of its are halved: new traffic outweighs old."""
 
+SAME_FACE = 0.5
+"""Cosine from which two faces of one room are taken for one person's."""
+_REMEMBERED_S = 3600.0
+_MOST_REMEMBERED, _MOST_ROOMS = 8, 2000
+
 Counts = NDArray[np.int64]
 """Shape (identities, BINS)."""
 
@@ -40,10 +46,12 @@ Counts = NDArray[np.int64]
 class StrangerTraffic:
     """A histogram for each identity. Belongs to the event loop.
 
-    What is counted is one picture of each face that left without ever having been a candidate for anybody, so that the
-    pictures of one face count once. Whoever came closer than the pack's candidate threshold may have been the person
-    and is left out, so nothing is known above it: the fit extrapolates from below. A protected person who was on screen
-    and never came that close is counted as a stranger; centre and spread are robust against a few of those.
+    What is counted is one picture of each face that left without ever having been a candidate for anybody, and nothing
+    of one that comes back within the hour, so that a host counts once however often the camera looks away. For that
+    the faces of the last hour are remembered, in memory alone. Whoever came closer than the pack's candidate threshold
+    may have been the person and is left out, so nothing is known above it: the fit extrapolates from below. A protected
+    person who was on screen and never came that close is counted as a stranger; centre and spread are robust against a
+    few of those.
     """
 
     def __init__(self, pack_digest: str, cut: float) -> None:
@@ -54,6 +62,7 @@ class StrangerTraffic:
         self._counts: Counts = np.zeros((0, BINS), np.int64)
         self._cohort_rows: NDArray[np.intp] = np.zeros(0, np.intp)
         self._changed = False
+        self._recent: OrderedDict[str, deque[tuple[float, Embedding]]] = OrderedDict()
 
     @classmethod
     def load(cls, path: Path, pack_digest: str, cut: float) -> Self:
@@ -73,15 +82,18 @@ class StrangerTraffic:
                 log.warning("stranger_traffic_of_another_pack file=%s consequence=counting_starts_anew", path)
         except FileNotFoundError:
             pass
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as err:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as err:
             raise GalleryError(f"{path}: cannot be used: {err}; remove it, and counting starts anew") from err
         return traffic
 
-    def observe(self, stranger: Embedding, gallery: GallerySnapshot) -> None:
-        """Count one face that matched nobody against everybody.
+    def observe(self, stranger: Embedding, gallery: GallerySnapshot, *, room: str, now: float) -> None:
+        """Count one face that matched nobody against everybody, unless ``room`` showed it within the hour.
 
-        :param stranger: shape (D,), L2-normalised; not kept.
+        :param stranger: shape (D,), L2-normalised.
+        :param now: monotonic seconds.
         """
+        if self._came_back(stranger, room, now):
+            return
         if gallery is not self._cohort.gallery:
             self._adopt(gallery)
         similarities = self._cohort.similarities(stranger)
@@ -112,6 +124,19 @@ class StrangerTraffic:
         """Write what was counted since the last time, if anything was."""
         if self._changed:
             self._changed = not _saved(path, *self._copy())
+
+    def _came_back(self, stranger: Embedding, room: str, now: float) -> bool:
+        recent = self._recent.pop(room, deque(maxlen=_MOST_REMEMBERED))
+        self._recent[room] = recent
+        if len(self._recent) > _MOST_ROOMS:
+            self._recent.popitem(last=False)
+        while recent and now - recent[0][0] > _REMEMBERED_S:
+            recent.popleft()
+        known = next((row for row, seen in enumerate(recent) if float(seen[1] @ stranger) >= SAME_FACE), None)
+        if known is not None:
+            del recent[known]
+        recent.append((now, stranger))
+        return known is not None
 
     def _adopt(self, gallery: GallerySnapshot) -> None:
         """Count for this gallery from now on; whoever left it is forgotten, who is new starts at nothing."""

@@ -65,7 +65,7 @@ class Presence(StrEnum):
 class Rival:
     """Another face in the picture, which may be the one that presents. Nobody needs to know whose it is."""
 
-    height_px: float
+    box: Box
     grid: bytes = field(repr=False)
     """As in :class:`View`."""
 
@@ -102,7 +102,7 @@ class Bearing:
     framed: float
     """Share of the views in which it stood in the frame that the others show."""
     rival_rigidity: float | None
-    """As ``rigidity``, of the highest other faces: a large poster outshines nobody."""
+    """As ``rigidity``, of the other face that was the highest most often: a large poster outshines nobody."""
 
     @classmethod
     def of(cls, views: Sequence[View]) -> Self:
@@ -117,7 +117,7 @@ class Bearing:
             travel=float(away.max() / np.median(heights)),
             outshone=float(np.median([_rival_px(view) / max(1.0, view.box.height) for view in views])),
             framed=_framed(views),
-            rival_rigidity=_rigidity([view.rival.grid for view in views if view.rival is not None]),
+            rival_rigidity=_rigidity([rival.grid for rival in _most_seen([view.rival for view in views])]),
         )
 
 
@@ -147,7 +147,19 @@ def _rigidity(views: Sequence[bytes]) -> float | None:
 
 
 def _rival_px(view: View) -> float:
-    return view.rival.height_px if view.rival is not None else 0.0
+    return view.rival.box.height if view.rival is not None else 0.0
+
+
+def _most_seen(rivals: Sequence[Rival | None]) -> list[Rival]:
+    """Of several faces that took turns as the highest one, those of the most frequent: each overlaps its last place."""
+    followed: list[list[Rival]] = []
+    for rival in filter(None, rivals):
+        same = next((one for one in followed if one[-1].box.overlap(rival.box) > 0), None)
+        if same is None:
+            followed.append([rival])
+        else:
+            same.append(rival)
+    return max(followed, key=len, default=[])
 
 
 def _framed(views: Sequence[View]) -> float:

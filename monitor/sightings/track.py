@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
 from ulid import ULID
 
@@ -13,7 +13,7 @@ from monitor.faces.face import Box, Embedding, PackInfo
 from monitor.gallery.identity import Match
 from monitor.sightings.config import SightingsConfig
 from monitor.sightings.evidence import SPACING_S, assess, assess_match, leading_identity, matching
-from monitor.sightings.presence import Bearing, Presence, presence_of
+from monitor.sightings.presence import Bearing, Presence, View, presence_of
 from monitor.sightings.sequential_test import MOST_PICTURES, Comparison, SequentialTest
 from monitor.sightings.sighting import RESEMBLES_NOBODY, EvidenceVerdict, Sample, Sighting, clarity
 
@@ -21,6 +21,8 @@ MAX_SAMPLES = 16
 """Samples, each with its encoded picture, that a track keeps."""
 
 _MAX_APPEARANCES = 8
+_MOST_VIEWS = 10
+"""The newest say how the likeness is shown: who was a still picture for an hour presents as soon as they move."""
 
 _by_time = attrgetter("stream_time")
 
@@ -53,6 +55,7 @@ class Track:
         self._seen = 0
         self._matched = 0
         self._burst: _Burst | None = None
+        self._views: list[tuple[float, View]] = []
         self._is_double = False
         """In some picture it was nearer to a protected person's look-alike than to the person."""
 
@@ -81,6 +84,8 @@ class Track:
         """
         self._end_if_stale()
         self._seen += 1
+        if sample is not None and sample.view is not None:
+            self._view(stream_time, sample.view)
         self._is_double |= assess_match(match, self._pack) is EvidenceVerdict.LOOK_ALIKE
         self._count_burst(stream_time, match)
         if self._sighting is not None:
@@ -113,6 +118,12 @@ class Track:
             return ()
         steps = [-1, *range(1, self._config.burst_samples)][: self._config.burst_samples]
         return tuple(self._burst.origin + step * burst_step(self._config) for step in steps)
+
+    def _view(self, stream_time: float, view: View) -> None:
+        """Keep the newest views, in the order of their time."""
+        bisect.insort(self._views, (stream_time, view), key=itemgetter(0))
+        oldest = self.last_seen - self._config.evidence_window_s
+        self._views = [kept for kept in self._views if kept[0] >= oldest][-_MOST_VIEWS:]
 
     def _gather(self, stream_time: float, match: Match | None, sample: Sample | None) -> None:
         """Keep what the evidence window holds."""
@@ -148,6 +159,7 @@ class Track:
         self._sighting = None
         self.announced = False
         self._samples.clear()
+        self._views.clear()
         self._seen = self._matched = 0
 
     def _extend(self, sighting: Sighting, match: Match | None, sample: Sample | None) -> EvidenceVerdict:
@@ -187,7 +199,7 @@ class Track:
         # Who once presented is not measured again: later stillness would not take it back.
         if self._sighting is not None and self._sighting.presence is Presence.PRESENTER:
             return self._sighting.presence, self._sighting.bearing
-        views = [sample.view for sample in self._samples if sample.view is not None]
+        views = [view for _, view in self._views]
         bearing = Bearing.of(views) if views else None
         return presence_of(bearing) if bearing else Presence.PRESENTER, bearing
 

@@ -193,7 +193,7 @@ def _view(picture: PictureFaces, face: Face) -> View:
     return View(
         box=face.box,
         picture_height=picture.height,
-        rival=None if highest is None else Rival(height_px=highest.box.height, grid=highest.grid),
+        rival=None if highest is None else Rival(box=highest.box, grid=highest.grid),
         inset=face.inset,
         quality=face.quality.value,
         grid=face.grid,

@@ -42,7 +42,7 @@ def counted(traffic: StrangerTraffic) -> dict[str, int]:
 def test_every_stranger_counts_once_for_each_identity_by_its_highest_similarity() -> None:
     people, traffic = gallery("ann", "bob"), StrangerTraffic("d", CUT)
     for face in faces(500):
-        traffic.observe(face, people)
+        count(traffic, face, people)
     expected = {
         identity: np.max([faces(500) @ r.embedding for r in people.references if r.identity_id == identity], axis=0)
         for identity in ("ann", "bob")
@@ -55,7 +55,7 @@ def test_every_stranger_counts_once_for_each_identity_by_its_highest_similarity(
 
 def test_who_came_closer_than_a_candidate_may_have_been_the_person_and_is_not_counted() -> None:
     people, traffic = gallery("ann"), StrangerTraffic("d", CUT)
-    traffic.observe(people.references[0].embedding, people)
+    count(traffic, people.references[0].embedding, people)
     assert counted(traffic) == {}
     assert traffic.observed().cut == CUT
 
@@ -65,7 +65,7 @@ def test_the_counts_are_saved_at_the_end_and_go_on_after_a_restart(tmp_path: Pat
     for seed in (1, 2):
         traffic = StrangerTraffic.load(path, "d", CUT)
         for face in faces(100, seed):
-            traffic.observe(face, people)
+            count(traffic, face, people)
         before = counted(traffic)
         traffic.save(path)
     assert counted(StrangerTraffic.load(path, "d", CUT)) == before
@@ -75,7 +75,7 @@ def test_the_counts_are_saved_at_the_end_and_go_on_after_a_restart(tmp_path: Pat
 def test_the_file_holds_counts_and_nothing_of_a_face(tmp_path: Path) -> None:
     path, people, traffic = tmp_path / "traffic.json", gallery("ann"), StrangerTraffic("d", CUT)
     for face in faces(3000):
-        traffic.observe(face, people)
+        count(traffic, face, people)
     traffic.save(path)
     document = json.loads(path.read_text())
     assert set(document) == {"format", "format_version", "pack_digest", "cut", "identities"}
@@ -89,7 +89,7 @@ def test_whoever_left_the_gallery_leaves_the_counts(tmp_path: Path) -> None:
     path, traffic = tmp_path / "traffic.json", StrangerTraffic("d", CUT)
     for people in (gallery("ann", "bob"), gallery("bob")):
         for face in faces(50):
-            traffic.observe(face, people)
+            count(traffic, face, people)
     traffic.save(path)
     assert list(json.loads(path.read_text())["identities"]) == ["bob"]
 
@@ -97,11 +97,11 @@ def test_whoever_left_the_gallery_leaves_the_counts(tmp_path: Path) -> None:
 def test_whoever_is_not_enrolled_again_yet_keeps_the_counts(tmp_path: Path) -> None:
     path, traffic, both = tmp_path / "traffic.json", StrangerTraffic("d", CUT), gallery("ann", "bob")
     for face in faces(50):
-        traffic.observe(face, both)
+        count(traffic, face, both)
     traffic.save(path)
     again = StrangerTraffic.load(path, "d", CUT)
     half = [one for one in both.references if one.identity_id == "ann"]
-    again.observe(faces(1)[0], GallerySnapshot.build(both.identities, half, refused=(), errors=()))
+    count(again, faces(1)[0], GallerySnapshot.build(both.identities, half, refused=(), errors=()))
     before = counted(traffic)
     assert counted(again) == {"ann": before["ann"] + 1, "bob": before["bob"]}
 
@@ -113,7 +113,7 @@ def test_the_counts_of_an_identity_are_bounded_and_new_ones_outweigh_old(
     traffic, people = StrangerTraffic("d", CUT), gallery("ann")
     for seed in range(20):
         for face in faces(100, seed):
-            traffic.observe(face, people)
+            count(traffic, face, people)
         traffic.save(tmp_path / "traffic.json")
         assert counted(traffic)["ann"] <= 500
     assert counted(traffic)["ann"] > 150
@@ -121,13 +121,13 @@ def test_the_counts_of_an_identity_are_bounded_and_new_ones_outweigh_old(
 
 def test_a_face_that_is_not_finite_is_not_counted() -> None:
     traffic = StrangerTraffic("d", CUT)
-    traffic.observe(np.full(DIMENSION, np.nan, np.float32), gallery("ann"))
+    count(traffic, np.full(DIMENSION, np.nan, np.float32), gallery("ann"))
     assert counted(traffic) == {}
 
 
 def test_counts_of_another_pack_are_not_mixed_in(tmp_path: Path) -> None:
     path, traffic = tmp_path / "traffic.json", StrangerTraffic("d", CUT)
-    traffic.observe(faces(1)[0], gallery("ann"))
+    count(traffic, faces(1)[0], gallery("ann"))
     traffic.save(path)
     assert counted(StrangerTraffic.load(path, "another", CUT)) == {}
 
@@ -152,14 +152,14 @@ def test_a_spoilt_file_is_refused_with_the_remedy(tmp_path: Path, content: str) 
 
 def test_a_gallery_of_nobody_counts_nothing() -> None:
     traffic = StrangerTraffic("d", CUT)
-    traffic.observe(faces(1)[0], GallerySnapshot.empty())
+    count(traffic, faces(1)[0], GallerySnapshot.empty())
     assert counted(traffic) == {}
 
 
 def test_the_counts_of_a_thousand_faces_can_be_calibrated_on() -> None:
     people, traffic = gallery("ann", "bob"), StrangerTraffic(PACK.digest, CUT)
     for face in faces(1000):
-        traffic.observe(face, people)
+        count(traffic, face, people)
     observed = traffic.observed()
     calibration = fit(observed, PACK, "traffic")
     assert calibration.observations == len(observed.strangers) > 1000
@@ -172,7 +172,7 @@ async def test_the_counts_are_saved_while_the_daemon_runs(tmp_path: Path, monkey
     path, traffic = tmp_path / "traffic.json", StrangerTraffic("d", CUT)
     keeping = asyncio.create_task(traffic.keep(path))
     for face in faces(20):
-        traffic.observe(face, gallery("ann"))
+        count(traffic, face, gallery("ann"))
     await wait_for(path.exists, timeout_s=10, what="the file")
     keeping.cancel()
     await asyncio.gather(keeping, return_exceptions=True)
@@ -182,7 +182,7 @@ async def test_the_counts_are_saved_while_the_daemon_runs(tmp_path: Path, monkey
 def test_a_folder_that_cannot_be_written_loses_no_count(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     traffic, path = StrangerTraffic("d", CUT), tmp_path / "traffic.json"
-    traffic.observe(faces(1)[0], gallery("ann"))
+    count(traffic, faces(1)[0], gallery("ann"))
     traffic.save(tmp_path / "file" / "traffic.json")
     traffic.save(path)
     assert counted(StrangerTraffic.load(path, "d", CUT)) == {"ann": 1}
