@@ -116,15 +116,22 @@ def test_a_person_whom_many_resemble_has_a_higher_threshold_for_the_same_rate() 
 
 
 def test_an_identity_is_shrunk_towards_the_pack_where_it_was_observed_little() -> None:
-    own = strangers(20_000) + 0.1
+    own = strangers(20_000) + 0.05
     centres = []
     for count in (29, 30, 1000, 20_000):
         observed = Observed(strangers=strangers(5_000), matching=NONE, by_identity={"ann": own[:count]})
         scores = fit(observed, PACK, "test").identities.get("ann")
         centres.append(scores and scores.centre)
     assert centres[0] is None
-    assert 0.09 < centres[1] < 0.14 < centres[2] < centres[3]
-    assert centres[3] == pytest.approx(0.19, abs=0.005)
+    assert 0.09 < centres[1] < 0.11 < centres[2] < centres[3]
+    assert centres[3] == pytest.approx(0.14, abs=0.005)
+
+
+@pytest.mark.parametrize("own", [strangers(5_000) + 0.3, strangers(5_000) - 0.3, strangers(5_000) * 3, [0.2] * 5_000])
+def test_few_people_who_come_back_often_do_not_make_a_threshold_absurd(own) -> None:
+    observed = Observed(strangers=strangers(5_000), matching=NONE, by_identity={"ann": np.asarray(own)})
+    fitted = fit(observed, PACK, "test")
+    assert abs(fitted.similarity_at(1e-5, "ann") - fitted.similarity_at(1e-5)) < 0.2
 
 
 def test_too_few_similarities_are_refused_with_the_number_that_is_missing() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from pathlib import Path
 
@@ -35,6 +36,14 @@ def faces(count: int, seed: int = 5) -> np.ndarray:
     return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
+_rooms = itertools.count()
+
+
+def count(traffic: StrangerTraffic, face: np.ndarray, people: GallerySnapshot) -> None:
+    """One face in a room where it was never seen."""
+    traffic.observe(face, people, room=str(next(_rooms)), now=0.0)
+
+
 def counted(traffic: StrangerTraffic) -> dict[str, int]:
     return {identity: len(similarities) for identity, similarities in traffic.observed().by_identity.items()}
 
@@ -51,6 +60,18 @@ def test_every_stranger_counts_once_for_each_identity_by_its_highest_similarity(
         below = np.sort(expected[identity][expected[identity] < CUT])
         assert len(similarities) == len(below)
         assert np.abs(np.sort(similarities) - below).max() <= 0.011
+
+
+def test_a_face_that_comes_back_to_its_room_within_the_hour_is_not_counted_again() -> None:
+    people, traffic = gallery("ann"), StrangerTraffic("d", CUT)
+    host, guest = faces(2)
+    for face, room, now in [(host, "a", 0.0), (host, "a", 3000.0), (guest, "a", 3000.0), (host, "b", 3000.0)]:
+        traffic.observe(face, people, room=room, now=now)
+    assert counted(traffic) == {"ann": 3}
+    traffic.observe(host, people, room="a", now=6000.0)
+    assert counted(traffic) == {"ann": 3}, "it was there fifty minutes ago"
+    traffic.observe(host, people, room="a", now=9700.0)
+    assert counted(traffic) == {"ann": 4}
 
 
 def test_who_came_closer_than_a_candidate_may_have_been_the_person_and_is_not_counted() -> None:

@@ -22,6 +22,7 @@ from monitor.gallery.identity import Reference
 from monitor.gallery.matcher import Matcher
 from monitor.sightings.config import SightingsConfig
 from monitor.sightings.evidence_limit import sized_test
+from monitor.sightings.sequential_test import SequentialTest
 from monitor.sightings.sighting import Sighting
 from monitor.sightings.tracker import Tracker
 
@@ -51,22 +52,25 @@ def enrolled(analyser: FaceAnalyser) -> list[Reference]:
 
 
 @pytest.fixture(scope="session")
-def watch(analyser: FaceAnalyser, enrolled: list[Reference]) -> Watch:
+def sequential_test(analyser: FaceAnalyser) -> SequentialTest:
+    return sized_test(default_calibration(analyser.info), SightingsConfig())
+
+
+@pytest.fixture(scope="session")
+def watch(analyser: FaceAnalyser, enrolled: list[Reference], sequential_test: SequentialTest) -> Watch:
     """The sighting that a tracker last hands out over pictures, looked at once a second."""
-    test = sized_test(default_calibration(analyser.info), SightingsConfig())
 
     def watched(
-        pictures: Sequence[Picture], *more: Reference, look_alikes: Sequence[Reference] = ()
+        pictures: Sequence[Picture], *more: Reference, look_alikes: Sequence[Reference] = (), first_lasts_s: int = 0
     ) -> Sighting | None:
         matcher = Matcher([*enrolled, *more], look_alikes=look_alikes)
-        tracker = Tracker("room", analyser.info, SightingsConfig(), test)
+        tracker = Tracker("room", analyser.info, SightingsConfig(), sequential_test)
         last = None
-        for index in range(0, len(pictures), FPS):
-            height, width = pictures[index].shape[:2]
-            faces = analyser.faces(pictures[index])
-            shown = PictureFaces(pts=index * 90_000 // FPS, width=width, height=height, faces=faces)
+        seen = [(pictures[index].shape, analyser.faces(pictures[index])) for index in range(0, len(pictures), FPS)]
+        for second, ((height, width, _), faces) in enumerate([seen[0]] * first_lasts_s + seen):
+            shown = PictureFaces(pts=second * 90_000, width=width, height=height, faces=faces)
             matches = [None if f.embedding is None else matcher.match_all(f.embedding[None])[0] for f in faces]
-            updates = tracker.observe(frame_at(index / FPS), shown, matches)
+            updates = tracker.observe(frame_at(float(second)), shown, matches)
             last = next((update.sighting for update in updates if update.sighting), last)
         return last
 

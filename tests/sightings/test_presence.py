@@ -14,12 +14,12 @@ from support import scenes
 from support.gallery import reference
 from support.violations import make_sample, make_sighting
 
-from monitor.demo.clip import Picture
+from monitor.demo.clip import FPS, Picture
 from monitor.demo.face_swap import open_detector, swapped_heads
 from monitor.demo.portraits import OBAMA_OFFICIAL, OBAMA_SENATE, Portrait
 from monitor.faces.analyser import FaceAnalyser
 from monitor.faces.face import GRID_SIDE, Box
-from monitor.sightings.presence import RIGID_FROM, Bearing, Presence, View, presence_of
+from monitor.sightings.presence import RIGID_FROM, Bearing, Presence, Rival, View, presence_of
 from monitor.sightings.rigidity import planar_agreement
 from monitor.sightings.sighting import Sample
 from monitor.sightings.track import MAX_SAMPLES, thinned
@@ -139,6 +139,34 @@ def test_a_photo_that_becomes_a_talking_head_presents_from_then_on(
     before, after = watch(broadcast(scenes.staged(still))), watch(broadcast(scenes.staged([*still, *clone])))
     assert (before.presence, after.presence) == (Presence.STATIC_IMAGE, Presence.PRESENTER)
     assert after.samples[0].stream_time == 0.0
+
+
+def test_a_photo_that_was_shown_for_ten_minutes_presents_a_few_pictures_after_it_began_to_talk(
+    clone: list[Picture], broadcast: Broadcast, watch: Watch
+) -> None:
+    talking = broadcast(scenes.staged(clone))
+    assert len(talking) / FPS <= 8
+    assert watch(talking[:FPS], first_lasts_s=600).presence is Presence.STATIC_IMAGE
+    assert watch(talking, first_lasts_s=600).presence is Presence.PRESENTER
+
+
+def test_two_posters_that_take_turns_as_the_highest_face_outshine_nobody() -> None:
+    noise = np.random.default_rng(3)
+    posters = [noise.integers(0, 256, 400, np.uint8).tobytes() for _ in range(2)]
+    places = [Box(x1=20, y1=20, x2=120, y2=160), Box(x1=500, y1=20, x2=600, y2=160)]
+    views = [
+        View(
+            box=Box(x1=300, y1=100, x2=340, y2=150),
+            picture_height=360,
+            rival=Rival(box=places[second % 2], grid=posters[second % 2]),
+            inset=None,
+            grid=noise.integers(0, 256, 400, np.uint8).tobytes(),
+        )
+        for second in range(8)
+    ]
+    bearing = Bearing.of(views)
+    assert bearing.rival_rigidity > RIGID_FROM
+    assert presence_of(bearing) is Presence.PRESENTER
 
 
 BEARING = Bearing(views=5, face_share=0.3, rigidity=0.8, travel=0.4, outshone=0.0, framed=0.0, rival_rigidity=0.8)
