@@ -145,24 +145,19 @@ def _print_ingest(rows: Sequence[IngestRow]) -> None:
     from monitor.bench.machine import describe
 
     table = Table(title="cost of one 720p room, for each second of it", caption=describe(), caption_justify="left")
-    for name in ("kind", "every", "rooms", "CPU ms\nours", "\nfloor", "\nOpenCV", "ours /\nfloor", "OpenCV /\nours"):
-        table.add_column(name, justify="left" if name == "kind" else "right")
-    for name in ("kB\nours", "\nlibav", "libav /\nours", "KiB\nresident", "up to\nrooms", "aims"):
-        table.add_column(name, justify="left" if name == "aims" else "right")
+    names = ("room", "CPU, ms: ours\n/floor/OpenCV", "ours\n/floor", "OpenCV\n/ours", "kB: ours\n/libav")
+    for name in (*names, "libav\n/ours", "KiB\nheld"):
+        table.add_column(name, justify="left" if name == "room" else "right", no_wrap=True)
     for row in rows:
         cpu, traffic = row.cpu, row.traffic
         table.add_row(
-            row.kind,
-            f"{row.interval_s:g} s",
-            str(row.streams),
-            *(f"{1000 * figure:.2f}" for figure in (cpu.ours, cpu.floor, cpu.opencv)),
+            f"{row.kind} {row.interval_s:g} s",
+            "/".join(f"{1000 * figure:.3g}" for figure in (cpu.ours, cpu.floor, cpu.opencv)),
             f"{cpu.ours / cpu.floor:.2f}",
             f"{cpu.opencv / cpu.ours:.1f}",
-            *(f"{figure / 1000:.1f}" for figure in (traffic.ours, traffic.libav_master)),
+            "/".join(f"{figure / 1000:.3g}" for figure in (traffic.ours, traffic.libav_master)),
             f"{traffic.libav_master / traffic.ours:.1f}",
             f"{row.rss_bytes / 1024:.0f}",
-            str(row.most_streams),
-            "\n".join(row.missed()) or "met",
         )
     console = Console()
     console.print(table)
@@ -172,3 +167,8 @@ def _print_ingest(rows: Sequence[IngestRow]) -> None:
         f"1/{aims.LEAST_TIMES_FEWER_BYTES:g} of libav's bytes from the same master playlist; under "
         f"{aims.MOST_RSS_BYTES >> 10} KiB a room beside its ring."
     )
+    for row in rows:
+        found = "; ".join(row.missed()) or "met"
+        console.print(
+            f"{row.kind} {row.interval_s:g} s, {row.streams} rooms (memory: up to {row.most_streams}): {found}"
+        )
