@@ -27,7 +27,7 @@ from support.flv import (
 from support.video import clip_bytes
 
 from monitor.errors import StreamError, StreamReason
-from monitor.streams.flv import MOST_TAG_BYTES, FlvReader, tags_within
+from monitor.streams.flv import MOST_AT_ONCE, MOST_TAG_BYTES, FlvReader, tags_within
 from monitor.streams.flv_video import FlvVideo
 from monitor.streams.packet import Packet
 
@@ -209,6 +209,20 @@ def test_an_aggregate_that_ends_too_soon_is_bad() -> None:
     assert [(kind, time_ms) for kind, time_ms, _ in tags_within(whole)] == [(VIDEO, 5), (SOUND, 6)]
     with pytest.raises(StreamError):
         tags_within(whole[:20])
+
+
+def test_more_tags_at_once_than_any_room_sends_are_bad() -> None:
+    some = tag(VIDEO, b"") * MOST_AT_ONCE
+    assert len(tags_within(some)) == MOST_AT_ONCE
+    with pytest.raises(StreamError) as refused:
+        tags_within(some + tag(SOUND, b""))
+    assert refused.value.reason is StreamReason.BAD_DATA
+    reader = FlvReader(keyframes_only=False)
+    for at in range(0, len(FILE_HEAD + some), 1 << 15):
+        reader.feed((FILE_HEAD + some)[at : at + (1 << 15)], NOW)
+    with pytest.raises(StreamError) as refused:
+        reader.feed(some + some, NOW)
+    assert refused.value.reason is StreamReason.BAD_DATA
 
 
 def test_scripts_that_cannot_be_read_hurt_nobody() -> None:
