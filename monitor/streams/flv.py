@@ -139,7 +139,7 @@ def tags_within(body: bytes) -> list[tuple[int, int, bytes]]:
 
     :raises StreamError: BAD_DATA.
     """
-    tags = []
+    tags: list[tuple[int, int, bytes]] = []
     at = 0
     while at + _TAG_HEAD <= len(body):
         start = at + _TAG_HEAD

@@ -48,7 +48,7 @@ class RtmpSource:
         intake = Intake(sink, self._reach.clock, config)
         try:
             async with asyncio.timeout(max(0.0, intake.left_s)):
-                connected = await self._dial(addresses)
+                connected = await self._dial(addresses, intake)
         except TimeoutError as err:
             raise StreamError(StreamReason.OPEN_TIMEOUT) from err
         reading = _Reading(connected, session, intake, self._reach)
@@ -57,23 +57,28 @@ class RtmpSource:
         finally:
             reading.leave()
 
-    async def _dial(self, addresses: Sequence[Address]) -> socket.socket:
-        """Connect to the first of ``addresses`` that answers. TLS is told the name, so nothing is resolved again.
+    async def _dial(self, addresses: Sequence[Address], intake: Intake) -> socket.socket:
+        """Connect to the first of ``addresses`` that answers; those that are left share what is left of the open timeout.
 
-        :raises StreamError: REFUSED, also where the certificate is not the name's.
+        TLS is told the name, so nothing is resolved again.
+
+        :raises StreamError: REFUSED, also where the certificate is not the name's; OPEN_TIMEOUT.
         """
         parts = urlsplit(self._url)
         port = parts.port or DEFAULT_PORTS[parts.scheme]
         problem: OSError | None = None
-        for address in addresses:
+        for number, address in enumerate(addresses):
             try:
-                connected = await _connected(address, port)
+                async with asyncio.timeout(max(0.0, intake.left_s) / (len(addresses) - number)):
+                    connected = await _connected(address, port)
             except OSError as err:
                 problem = err
                 continue
             return await _secured(connected, parts.hostname or "") if parts.scheme == "rtmps" else connected
-        number = problem.errno if problem else None
-        raise StreamError(StreamReason.REFUSED, os.strerror(number) if number else "cannot connect") from problem
+        if isinstance(problem, TimeoutError) and problem.errno is None:
+            raise StreamError(StreamReason.OPEN_TIMEOUT) from problem
+        said = os.strerror(problem.errno) if problem is not None and problem.errno else "cannot connect"
+        raise StreamError(StreamReason.REFUSED, said) from problem
 
 
 async def _connected(address: Address, port: int) -> socket.socket:
@@ -100,25 +105,35 @@ async def _secured(plain: socket.socket, name: str) -> ssl.SSLSocket:
 
     :raises StreamError: REFUSED.
     """
-    loop = asyncio.get_running_loop()
-    context = await asyncio.to_thread(trusting_context)
-    secured = context.wrap_socket(plain, server_hostname=name, do_handshake_on_connect=False)
+    made = plain
     try:
-        while True:
-            try:
-                secured.do_handshake()
-            except ssl.SSLWantReadError:
-                await _ready(secured, loop.add_reader, loop.remove_reader)
-            except ssl.SSLWantWriteError:
-                await _ready(secured, loop.add_writer, loop.remove_writer)
-            else:
-                return secured
-    except OSError as err:
-        secured.close()
+        context = await asyncio.to_thread(trusting_context)
+        # Where the peer has left, or the name is none, wrapping would leave a socket behind that nobody can close.
+        plain.getpeername()
+        name.encode("idna")
+        made = context.wrap_socket(plain, server_hostname=name, do_handshake_on_connect=False)
+        await _shaken(made)
+    except (OSError, ValueError) as err:
+        made.close()
         raise StreamError(StreamReason.REFUSED, f"TLS failed: {type(err).__name__}") from err
     except BaseException:  # cancelled too; raised on
-        secured.close()
+        made.close()
         raise
+    return made
+
+
+async def _shaken(secured: ssl.SSLSocket) -> None:
+    """Return once the handshake is done."""
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            secured.do_handshake()
+        except ssl.SSLWantReadError:
+            await _ready(secured, loop.add_reader, loop.remove_reader)
+        except ssl.SSLWantWriteError:
+            await _ready(secured, loop.add_writer, loop.remove_writer)
+        else:
+            return
 
 
 async def _ready(waited: socket.socket, add: Callable[..., None], remove: Callable[[socket.socket], object]) -> None:
