@@ -127,7 +127,8 @@ def _unwrapped(time_ms: int, before: int) -> int:
 
 
 _Head = tuple[str | None, int | None, int, slice]
-"""Codec (None: not watched), what the data is (None: of no use here), composition time offset in milliseconds, and where the data is."""
+"""Codec (None: not watched), what the data is (None: of no use here), composition time offset in
+milliseconds, and where the data is."""
 
 
 def _legacy(head: bytes) -> _Head:

@@ -58,7 +58,7 @@ class RtmpSource:
             reading.leave()
 
     async def _dial(self, addresses: Sequence[Address], intake: Intake) -> socket.socket:
-        """Connect to the first of ``addresses`` that answers; those that are left share what is left of the open timeout.
+        """Connect to the first of ``addresses`` that answers; they share what is left of the open timeout.
 
         TLS is told the name, so nothing is resolved again.
 

@@ -17,6 +17,8 @@ from monitor.streams.flv_video import FlvVideo, Item
 _VERSION = 3
 _HANDSHAKE = 1536
 _WINDOW_BYTES = 2_500_000
+_MOST_SAID = 1 << 16
+"""Bytes of the commands that come at once; a server says some hundreds."""
 _BUFFER_MS = 3000
 _CONNECT, _CREATE_STREAM, _PLAY = 1.0, 2.0, 3.0
 _LIVE = -1000.0
@@ -124,7 +126,7 @@ class RtmpSession:
             self._greeting += data
             data = self._shake_hands(self._greeting)
         items: list[Item] = []
-        tags = 0
+        tags = said = 0
         for message in self._chunks.feed(data):
             if message.kind == wire.VIDEO:
                 if (item := self._video.read(message.parts, message.time_ms, received_at)) is not None:
@@ -134,6 +136,9 @@ class RtmpSession:
                 if tags > MOST_AT_ONCE:
                     raise StreamError(StreamReason.BAD_DATA, "more tags at once than any room sends")
             else:
+                said += sum(map(len, message.parts))
+                if said > _MOST_SAID:
+                    raise StreamError(StreamReason.BAD_DATA, "more commands at once than any server says")
                 try:
                     self._obey(message)
                 except StreamError as err:
