@@ -17,6 +17,8 @@ _KIND, _ENCRYPTED = 0x1F, 0x20
 MOST_TAG_BYTES = 8 << 20
 """Of a tag that is collected: several times the keyframe of a good picture in 4K."""
 _MOST_SCRIPT = 1 << 16
+MOST_AT_ONCE = 4096
+"""Tags that one :meth:`FlvReader.feed`, or one aggregate, brings: a room has some hundreds a second."""
 
 
 class FlvReader:
@@ -46,7 +48,7 @@ class FlvReader:
         :raises StreamError: BAD_DATA, TOO_LARGE, UNSUPPORTED. Of no more use then.
         """
         items: list[Item] = []
-        at, end = 0, len(data)
+        at, end, tags = 0, len(data), 0
         while at < end:
             if self._missing:
                 taken = min(self._missing, end - at)
@@ -58,6 +60,9 @@ class FlvReader:
                 self._head += data[at : at + taken]
                 at += taken
                 if len(self._head) == self._head_size:
+                    tags += 1
+                    if tags > MOST_AT_ONCE:
+                        raise _too_many()
                     self._begin()
         return items
 
@@ -125,15 +130,21 @@ def _duration(script: bytes) -> float:
     return told if isinstance(told, float) and 0 < told < float("inf") else 0.0
 
 
+def _too_many() -> StreamError:
+    return StreamError(StreamReason.BAD_DATA, "more tags at once than any room sends")
+
+
 def tags_within(body: bytes) -> list[tuple[int, int, bytes]]:
     """Kind, time (ms, as it stands) and body of each tag in an aggregate message (RTMP 1.0, 7.1.6).
 
     :raises StreamError: BAD_DATA.
     """
-    tags = []
+    tags: list[tuple[int, int, bytes]] = []
     at = 0
     while at + _TAG_HEAD <= len(body):
         start = at + _TAG_HEAD
+        if len(tags) == MOST_AT_ONCE:
+            raise _too_many()
         end = start + int.from_bytes(body[at + 1 : at + 4], "big")
         if end > len(body):
             raise StreamError(StreamReason.BAD_DATA, "an aggregate that ends within a message")

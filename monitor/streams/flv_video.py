@@ -26,6 +26,8 @@ _CONFIGURATION, _PICTURE, _PICTURE_AT_ONCE, _MULTITRACK, _MORE = 0, 1, 3, 6, 7
 _ONE_TRACK = 0
 _MOST_CONFIGURATION = 1 << 16
 _HALF = 1 << 31
+_MOST_UNSUPPORTED = 10
+"""Tags of codecs that are not watched, before there is one that is: the room has no other video."""
 _LEAST_BYTES = 5
 _HEAD_BYTES = 64
 """Of a tag's body; within them its own head ends."""
@@ -42,6 +44,7 @@ class FlvVideo:
     def __init__(self, *, keyframes_only: bool) -> None:
         self._keyframes_only = keyframes_only
         self._format: VideoFormat | None = None
+        self._unsupported = 0
         self._time: int | None = None
         self._lead = 0
 
@@ -58,9 +61,9 @@ class FlvVideo:
 
         :param parts: of the body, in order. What is kept of them is copied.
         :param time_ms: of the tag, modulo 2^32.
-        :raises StreamError: BAD_DATA, UNSUPPORTED for a codec that is not watched.
+        :raises StreamError: BAD_DATA, UNSUPPORTED where no video is of a codec that is watched.
         """
-        # Times are taken of every tag, so that none is more than half a circle from the one before.
+        # Half a circle is 24 days: keyframes alone come often enough to follow the time around it.
         dts = self._time = time_ms if self._time is None else _unwrapped(time_ms, self._time)
         head = bytes(parts[0][:_HEAD_BYTES]) if parts else b""
         if len(head) < _HEAD_BYTES:
@@ -68,8 +71,12 @@ class FlvVideo:
         # An empty tag is what some servers keep a connection alive with.
         if len(head) < _LEAST_BYTES or (self._keyframes_only and not self.wants(head[0])):
             return None
+        is_keyframe = head[0] >> 4 & 7 == _KEYFRAME
         codec, kind, offset, start = _enhanced(head) if head[0] & 0x80 else _legacy(head)
-        if kind not in (_CONFIGURATION, _PICTURE):
+        if codec is None:
+            self._pass_over(head)
+        # The first byte of some heads does not tell a configuration from a picture.
+        if codec is None or not (kind == _CONFIGURATION or (kind == _PICTURE and self._is_due(is_keyframe))):
             return None
         data = _behind(start, parts)
         if not data:
@@ -85,9 +92,24 @@ class FlvVideo:
             data=data,
             pts=dts + offset,
             dts=dts + self._lead,
-            is_keyframe=head[0] >> 4 & 7 == _KEYFRAME,
+            is_keyframe=is_keyframe,
             received_at=received_at,
         )
+
+    def _is_due(self, is_keyframe: bool) -> bool:
+        return is_keyframe or not self._keyframes_only
+
+    def _pass_over(self, head: bytes) -> None:
+        """A tag of no codec that is watched. Among others anybody who publishes could put one: it ends no room.
+
+        :raises StreamError: UNSUPPORTED, once there are only such tags.
+        """
+        if self._format is not None:
+            return
+        self._unsupported += 1
+        if self._unsupported >= _MOST_UNSUPPORTED:
+            shown = repr(head[1:5].decode("ascii", errors="replace")) if head[0] & 0x80 else f"{head[0] & 0x0F} of FLV"
+            raise StreamError(StreamReason.UNSUPPORTED, f"video codec {shown}", retryable=False)
 
     def _configured(self, codec: str, data: bytes) -> VideoFormat | None:
         if len(data) > _MOST_CONFIGURATION:
@@ -104,17 +126,15 @@ def _unwrapped(time_ms: int, before: int) -> int:
     return before + (time_ms - before + _HALF) % (2 * _HALF) - _HALF
 
 
-_Head = tuple[str, int | None, int, slice]
-"""Codec, what the data is (None: of no use here), composition time offset in milliseconds, and where the data is."""
+_Head = tuple[str | None, int | None, int, slice]
+"""Codec (None: not watched), what the data is (None: of no use here), composition time offset in
+milliseconds, and where the data is."""
 
 
 def _legacy(head: bytes) -> _Head:
     if head[0] >> 4 == _COMMAND:
         return "", None, 0, slice(0)
-    codec = _LEGACY.get(head[0] & 0x0F)
-    if codec is None:
-        raise StreamError(StreamReason.UNSUPPORTED, f"video codec {head[0] & 0x0F} of FLV", retryable=False)
-    return codec, head[1], _offset(head[2:5]), slice(5, None)
+    return _LEGACY.get(head[0] & 0x0F), head[1], _offset(head[2:5]), slice(5, None)
 
 
 def _enhanced(head: bytes) -> _Head:
@@ -136,9 +156,6 @@ def _enhanced(head: bytes) -> _Head:
             end = at + 3 + int.from_bytes(head[at : at + 3], "big")
             at += 3
     codec = _ENHANCED.get(name)
-    if codec is None:
-        shown = name.decode("ascii", errors="replace")
-        raise StreamError(StreamReason.UNSUPPORTED, f"video codec {shown!r}", retryable=False)
     if kind == _PICTURE and codec in ("h264", "hevc"):
         return codec, _PICTURE, _offset(head[at : at + 3]), slice(at + 3, end)
     return codec, _PICTURE if kind == _PICTURE_AT_ONCE else kind, 0, slice(at, end)

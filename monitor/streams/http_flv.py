@@ -20,7 +20,8 @@ from monitor.streams.packet import Packet, PacketSink
 from monitor.streams.reach import Reach
 from monitor.streams.rounds import ROUND_S
 
-_PIECE = 1 << 17
+# Read at once; the reader takes no more tags of it than the loop can bear.
+_PIECE = 1 << 16
 # Time stamps that are further off than this jumped: the pace starts anew.
 _RESYNC_S = 10.0
 
@@ -129,6 +130,9 @@ class _FlvReading:
                 self._intake.take(items, len(piece))
                 if self._intake.has_begun and len(piece) < _PIECE:
                     await self._body.gather(ROUND_S)
+                else:
+                    # What is here already is read without waiting: others have their turn all the same.
+                    await asyncio.sleep(0)
             piece = await self._body.read(self._intake, has_sound=self._reader.has_sound)
         if not self._intake.has_begun:
             reason = StreamReason.NO_VIDEO if self._reader.has_sound else StreamReason.BAD_DATA

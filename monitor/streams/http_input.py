@@ -39,6 +39,7 @@ class HttpInput:
         self._deadline = 0.0
         self._late = StreamReason.OPEN_TIMEOUT
         self._head: bytearray | None = bytearray(head)
+        self._is_recording = True
         self._position = 0
         self._waiting: Future[bytes] | None = None
         self._aborted = False
@@ -51,7 +52,7 @@ class HttpInput:
 
     def expect_packet(self) -> None:
         """The whole packet must be here within the read timeout, however it drips."""
-        self._head = None
+        self._is_recording = False
         self._late = StreamReason.READ_TIMEOUT
         self._deadline = time.monotonic() + self._config.packet_timeout_s
 
@@ -69,6 +70,9 @@ class HttpInput:
         if self._head is not None and self._position < len(self._head):
             data = bytes(self._head[self._position : self._position + size])
         else:
+            if not self._is_recording:
+                # All of it was read again, and nothing will be once more.
+                self._head = None
             data = self._next(size)
             if self._head is not None and len(self._head) < _REPLAY_BYTES:
                 self._head += data

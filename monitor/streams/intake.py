@@ -55,6 +55,7 @@ class Intake:
         return StreamError(StreamReason.OPEN_TIMEOUT)
 
     def _push(self, batch: Sequence[Packet]) -> None:
-        if self.has_begun:
+        # Bytes count as they come, also those before the format is known.
+        if batch or self._unreported:
             self._sink.push(batch, self._unreported)
             self._unreported = 0

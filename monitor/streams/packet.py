@@ -85,7 +85,10 @@ class PacketSink(Protocol):
         """A connection or a discontinuity: later packets belong to a new epoch with this format."""
 
     def push(self, packets: Sequence[Packet], received_bytes: int) -> None:
-        """Packets in decoding order, and how many bytes were read from the network for them."""
+        """Packets in decoding order, and how many bytes were read from the network for them.
+
+        Bytes alone may come at any time, packets only after ``begin``.
+        """
 
     async def drained(self) -> None:
         """Return when the sink takes more. Recordings wait for it; a live source never does."""

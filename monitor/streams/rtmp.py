@@ -12,6 +12,7 @@ from functools import cache
 from urllib.parse import urlsplit
 
 from monitor.errors import StreamError, StreamReason
+from monitor.streams.budget import Allowance
 from monitor.streams.guard import DEFAULT_PORTS, Address
 from monitor.streams.intake import Intake
 from monitor.streams.packet import PacketSink
@@ -20,9 +21,11 @@ from monitor.streams.rtmp_session import RtmpSession, rtmp_target
 
 _MOST_UNSENT = 1 << 16
 _PIECE = 1 << 16
-_MOST_READS = 8
-# More than this at once may be all that there was room for: it is looked again soon.
-_LOTS, _SOON_S = 1 << 16, 0.02
+# Of one visit, for as long as the loop may be held up. A record of TLS may be tiny: reads have a bound of their own.
+_MOST_BYTES, _MOST_READS = 1 << 18, 1024
+_SOON_S = 0.02
+# A real room has some hundreds a second; what a server has kept for newcomers comes all at once.
+_MESSAGES_A_MINUTE = 60_000
 
 
 class RtmpSource:
@@ -45,7 +48,7 @@ class RtmpSource:
         intake = Intake(sink, self._reach.clock, config)
         try:
             async with asyncio.timeout(max(0.0, intake.left_s)):
-                connected = await self._dial(addresses)
+                connected = await self._dial(addresses, intake)
         except TimeoutError as err:
             raise StreamError(StreamReason.OPEN_TIMEOUT) from err
         reading = _Reading(connected, session, intake, self._reach)
@@ -54,23 +57,28 @@ class RtmpSource:
         finally:
             reading.leave()
 
-    async def _dial(self, addresses: Sequence[Address]) -> socket.socket:
-        """Connect to the first of ``addresses`` that answers. TLS is told the name, so nothing is resolved again.
+    async def _dial(self, addresses: Sequence[Address], intake: Intake) -> socket.socket:
+        """Connect to the first of ``addresses`` that answers; they share what is left of the open timeout.
 
-        :raises StreamError: REFUSED, also where the certificate is not the name's.
+        TLS is told the name, so nothing is resolved again.
+
+        :raises StreamError: REFUSED, also where the certificate is not the name's; OPEN_TIMEOUT.
         """
         parts = urlsplit(self._url)
         port = parts.port or DEFAULT_PORTS[parts.scheme]
         problem: OSError | None = None
-        for address in addresses:
+        for number, address in enumerate(addresses):
             try:
-                connected = await _connected(address, port)
+                async with asyncio.timeout(max(0.0, intake.left_s) / (len(addresses) - number)):
+                    connected = await _connected(address, port)
             except OSError as err:
                 problem = err
                 continue
             return await _secured(connected, parts.hostname or "") if parts.scheme == "rtmps" else connected
-        number = problem.errno if problem else None
-        raise StreamError(StreamReason.REFUSED, os.strerror(number) if number else "cannot connect") from problem
+        if isinstance(problem, TimeoutError) and problem.errno is None:
+            raise StreamError(StreamReason.OPEN_TIMEOUT) from problem
+        said = os.strerror(problem.errno) if problem is not None and problem.errno else "cannot connect"
+        raise StreamError(StreamReason.REFUSED, said) from problem
 
 
 async def _connected(address: Address, port: int) -> socket.socket:
@@ -97,25 +105,35 @@ async def _secured(plain: socket.socket, name: str) -> ssl.SSLSocket:
 
     :raises StreamError: REFUSED.
     """
-    loop = asyncio.get_running_loop()
-    context = await asyncio.to_thread(trusting_context)
-    secured = context.wrap_socket(plain, server_hostname=name, do_handshake_on_connect=False)
+    made = plain
     try:
-        while True:
-            try:
-                secured.do_handshake()
-            except ssl.SSLWantReadError:
-                await _ready(secured, loop.add_reader, loop.remove_reader)
-            except ssl.SSLWantWriteError:
-                await _ready(secured, loop.add_writer, loop.remove_writer)
-            else:
-                return secured
-    except OSError as err:
-        secured.close()
+        context = await asyncio.to_thread(trusting_context)
+        # Where the peer has left, or the name is none, wrapping would leave a socket behind that nobody can close.
+        plain.getpeername()
+        name.encode("idna")
+        made = context.wrap_socket(plain, server_hostname=name, do_handshake_on_connect=False)
+        await _shaken(made)
+    except (OSError, ValueError) as err:
+        made.close()
         raise StreamError(StreamReason.REFUSED, f"TLS failed: {type(err).__name__}") from err
     except BaseException:  # cancelled too; raised on
-        secured.close()
+        made.close()
         raise
+    return made
+
+
+async def _shaken(secured: ssl.SSLSocket) -> None:
+    """Return once the handshake is done."""
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            secured.do_handshake()
+        except ssl.SSLWantReadError:
+            await _ready(secured, loop.add_reader, loop.remove_reader)
+        except ssl.SSLWantWriteError:
+            await _ready(secured, loop.add_writer, loop.remove_writer)
+        else:
+            return
 
 
 async def _ready(waited: socket.socket, add: Callable[..., None], remove: Callable[[socket.socket], object]) -> None:
@@ -142,6 +160,7 @@ class _Reading:
         self._over: asyncio.Future[None] = self._loop.create_future()
         self._leave_rounds: Callable[[], None] | None = None
         self._again: asyncio.TimerHandle | None = None
+        self._messages = Allowance(_MESSAGES_A_MINUTE)
 
     async def ended(self) -> None:
         """Return never.
@@ -174,7 +193,7 @@ class _Reading:
             self._again.cancel()
             self._again = None
         try:
-            received = self._receive()
+            is_behind = self._receive()
         except StreamError as err:
             self._finish(err)
         except OSError as err:
@@ -186,31 +205,46 @@ class _Reading:
             if self._intake.has_begun and self._leave_rounds is None:
                 self._loop.remove_reader(self._socket)
                 self._leave_rounds = self._rounds.join(self._visit)
-            if received >= _LOTS:
+            if is_behind:
                 self._again = self._loop.call_later(_SOON_S, self._visit)
 
-    def _receive(self) -> int:
-        """Read until nothing is left, or for as long as the loop may be held up; how many bytes."""
+    def _receive(self) -> bool:
+        """Take in what has come, no more than the loop can bear; whether there may be more."""
         if self._over.done():
-            return 0
-        received = 0
-        for _ in range(_MOST_READS):
-            self._answer()
+            return False
+        self._answer()
+        data, is_behind, ending = self._read()
+        if data:
+            before = self._session.messages
+            self._intake.take(self._session.receive(data, self._clock.utc()), len(data))
+            if not self._messages.take(self._session.messages - before, self._clock.monotonic()):
+                raise StreamError(StreamReason.BAD_DATA, "more messages than any room sends")
+        ending = self._session.ending or ending
+        if ending is not None:
+            raise ending
+        self._answer()
+        return is_behind
+
+    def _read(self) -> tuple[bytes, bool, StreamError | None]:
+        """What is here, whether there may be more, and why no more will come, if so."""
+        pieces: list[bytes] = []
+        size = 0
+        while size < _MOST_BYTES and len(pieces) < _MOST_READS:
             try:
                 data = self._socket.recv(_PIECE)
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                break
+                return b"".join(pieces), False, None
+            except OSError as err:
+                return b"".join(pieces), False, StreamError(StreamReason.CLOSED_BY_PEER, type(err).__name__)
             if not data:
-                raise StreamError(StreamReason.CLOSED_BY_PEER, "the server ended the connection")
-            received += len(data)
-            self._intake.take(self._session.receive(data, self._clock.utc()), len(data))
-            if self._session.ending is not None:
-                raise self._session.ending
+                ending = StreamError(StreamReason.CLOSED_BY_PEER, "the server ended the connection")
+                return b"".join(pieces), False, ending
+            pieces.append(data)
+            size += len(data)
             # A record of TLS ends before what has come does.
             if len(data) < _PIECE and not self._is_secure:
-                break
-        self._answer()
-        return received
+                return b"".join(pieces), False, None
+        return b"".join(pieces), True, None
 
     def _answer(self) -> None:
         waiting = self._session.to_send

@@ -16,6 +16,8 @@ CHUNK_SIZE = 4096
 DEFAULT_CHUNK_SIZE = 128
 """What holds until a peer announces another one."""
 MOST_CHUNK_STREAMS = 64
+MOST_AT_ONCE = 4096
+"""Chunks, or runs of them, that one :meth:`ChunkReader.feed` takes: a room has some hundreds of messages a second."""
 
 _LONG_TIME = 0xFFFFFF
 _LONG_TIME_SIZE = 4
@@ -24,6 +26,8 @@ _MESSAGE_HEADS = (11, 7, 3, 0)
 _CIRCLE = 1 << 32
 _SMALL = 1024
 """Chunks below this are so many that their headers are better taken out all at once."""
+_MOST_IN_A_RUN = 4096
+"""Headers that are looked at to find out whether chunks belong together."""
 
 Wants = Callable[[int], bool]
 """Whether a video message whose body begins with a byte is to be collected."""
@@ -81,6 +85,8 @@ class ChunkReader:
         self._held = 0
         self.has_sound = False
         """Whether any sound came."""
+        self.messages = 0
+        """How many began so far."""
 
     def feed(self, data: bytes) -> list[Message]:
         """The messages that ``data`` brings to an end, without those that only concern the chunks.
@@ -90,9 +96,12 @@ class ChunkReader:
         if self._rest:
             data, self._rest = self._rest + data, b""
         messages: list[Message] = []
-        at, end = 0, len(data)
+        at, end, chunks = 0, len(data), 0
         while at < end:
             if not self._chunk_left:
+                chunks += 1
+                if chunks > MOST_AT_ONCE:
+                    raise StreamError(StreamReason.BAD_DATA, "more messages at once than any room sends")
                 start = self._header(data, at)
                 if not start:
                     self._rest = data[at:]
@@ -165,6 +174,7 @@ class ChunkReader:
             stream.time_ms = (stream.time_ms + time) % _CIRCLE
         stream.missing = stream.size
         stream.body = bytearray()
+        self.messages += 1
         if stream.kind == SOUND:
             self.has_sound = True
 
@@ -197,8 +207,11 @@ class ChunkReader:
         """
         size = stream.size
         stride = self._chunk_size + 1
-        end = at + size + (size - 1) // self._chunk_size
+        more = (size - 1) // self._chunk_size
+        end = at + size + more
         if not size or stream.missing < size or end > len(data) or stream.kind <= PEER_BANDWIDTH:
+            return at
+        if more > _MOST_IN_A_RUN:
             return at
         if end - at > size:
             headers = data[at + stride - 1 : end : stride]
@@ -218,7 +231,7 @@ class ChunkReader:
         if self._number >= 64 or stream.is_long:
             return at
         stride = 1 + self._chunk_size
-        span = stream.missing - -stream.missing // self._chunk_size
+        span = min(stream.missing - -stream.missing // self._chunk_size, _MOST_IN_A_RUN * stride)
         if span > len(data) - at:
             span = (len(data) - at) // stride * stride
         headers = data[at : at + span : stride]

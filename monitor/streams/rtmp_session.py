@@ -11,12 +11,14 @@ from urllib.parse import SplitResult, urlsplit
 from monitor.errors import StreamError, StreamReason
 from monitor.streams import rtmp_chunks as wire
 from monitor.streams.amf import AmfValue, decode_command, encode_amf
-from monitor.streams.flv import MOST_TAG_BYTES, tags_within
+from monitor.streams.flv import MOST_AT_ONCE, MOST_TAG_BYTES, tags_within
 from monitor.streams.flv_video import FlvVideo, Item
 
 _VERSION = 3
 _HANDSHAKE = 1536
 _WINDOW_BYTES = 2_500_000
+_MOST_SAID = 1 << 16
+"""Bytes of the commands that come at once; a server says some hundreds."""
 _BUFFER_MS = 3000
 _CONNECT, _CREATE_STREAM, _PLAY = 1.0, 2.0, 3.0
 _LIVE = -1000.0
@@ -108,6 +110,11 @@ class RtmpSession:
         """Whether any sound came."""
         return self._chunks.has_sound
 
+    @property
+    def messages(self) -> int:
+        """How many messages began so far."""
+        return self._chunks.messages
+
     def receive(self, data: bytes, received_at: datetime) -> list[Item]:
         """The video in the messages that ``data`` brings to an end.
 
@@ -119,13 +126,19 @@ class RtmpSession:
             self._greeting += data
             data = self._shake_hands(self._greeting)
         items: list[Item] = []
+        tags = said = 0
         for message in self._chunks.feed(data):
             if message.kind == wire.VIDEO:
                 if (item := self._video.read(message.parts, message.time_ms, received_at)) is not None:
                     items.append(item)
             elif message.kind == wire.AGGREGATE:
-                self._take_apart(message, items, received_at)
+                tags += self._take_apart(message, items, received_at)
+                if tags > MOST_AT_ONCE:
+                    raise StreamError(StreamReason.BAD_DATA, "more tags at once than any room sends")
             else:
+                said += sum(map(len, message.parts))
+                if said > _MOST_SAID:
+                    raise StreamError(StreamReason.BAD_DATA, "more commands at once than any server says")
                 try:
                     self._obey(message)
                 except StreamError as err:
@@ -164,9 +177,11 @@ class RtmpSession:
         }
         self._send(wire.COMMAND, encode_amf("connect", _CONNECT, wanted))
 
-    def _take_apart(self, aggregate: wire.Message, items: list[Item], received_at: datetime) -> None:
+    def _take_apart(self, aggregate: wire.Message, items: list[Item], received_at: datetime) -> int:
+        """Give out the video in ``aggregate``; how many tags it held."""
         first: int | None = None
-        for kind, time_ms, body in tags_within(aggregate.body):
+        tags = tags_within(aggregate.body)
+        for kind, time_ms, body in tags:
             first = time_ms if first is None else first
             if kind != wire.VIDEO:
                 continue
@@ -174,6 +189,7 @@ class RtmpSession:
             moment = (aggregate.time_ms + time_ms - first) % (1 << 32)
             if (item := self._video.read([body], moment, received_at)) is not None:
                 items.append(item)
+        return len(tags)
 
     def _obey(self, message: wire.Message) -> None:
         body = message.body

@@ -27,7 +27,7 @@ from support.flv import (
 from support.video import clip_bytes
 
 from monitor.errors import StreamError, StreamReason
-from monitor.streams.flv import MOST_TAG_BYTES, FlvReader, tags_within
+from monitor.streams.flv import MOST_AT_ONCE, MOST_TAG_BYTES, FlvReader, tags_within
 from monitor.streams.flv_video import FlvVideo
 from monitor.streams.packet import Packet
 
@@ -171,6 +171,28 @@ def test_tags_without_a_picture_are_passed_over(body: bytes) -> None:
     assert video.read([body], 0, NOW) is None
 
 
+OLDER_CODEC, OTHER_CODEC = b"\x12\x00\x00\x00\x00\x00", b"\x90vvc1\x00\x00"
+
+
+@pytest.mark.parametrize("injected", [OLDER_CODEC, OTHER_CODEC], ids=["older", "enhanced"])
+def test_a_tag_of_another_codec_does_not_end_a_room_that_is_watched(injected: bytes) -> None:
+    before = FILE_HEAD + tag(VIDEO, injected) * 2
+    data = before + tag(VIDEO, HEADER) + tag(VIDEO, picture()) + tag(VIDEO, injected) * 100 + tag(VIDEO, picture())
+    assert len(packets(fed(FlvReader(keyframes_only=False).feed, data, 1000))) == 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"\xa6\x01hvc1\x00\x00\x00\x00picture", b"\xa7\x02\x00\x00\x05\x01hvc1\x00\x00\x00picture"],
+    ids=["of a track", "extended"],
+)
+def test_where_only_keyframes_are_wanted_no_form_of_another_picture_comes_out(body: bytes) -> None:
+    for keyframes_only in (True, False):
+        video = FlvVideo(keyframes_only=keyframes_only)
+        video.read([ENHANCED_HEADER], 0, NOW)
+        assert (video.read([body], 40, NOW) is None) == keyframes_only
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
@@ -180,8 +202,8 @@ def test_tags_without_a_picture_are_passed_over(body: bytes) -> None:
         (FILE_HEAD + tag(VIDEO, b"\x97\x7fhvc1" + bytes(200)), StreamReason.BAD_DATA),
         (FILE_HEAD + tag(VIDEO, HEADER + bytes(1 << 16)), StreamReason.BAD_DATA),
         (FILE_HEAD + bytes([9]) + (MOST_TAG_BYTES + 1).to_bytes(3) + bytes(7), StreamReason.TOO_LARGE),
-        (FILE_HEAD + tag(VIDEO, b"\x12\x00\x00\x00\x00\x00"), StreamReason.UNSUPPORTED),
-        (FILE_HEAD + tag(VIDEO, b"\x90vvc1\x00\x00"), StreamReason.UNSUPPORTED),
+        (FILE_HEAD + tag(VIDEO, OLDER_CODEC) * 10, StreamReason.UNSUPPORTED),
+        (FILE_HEAD + tag(VIDEO, OTHER_CODEC) * 10, StreamReason.UNSUPPORTED),
         (FILE_HEAD + tag(VIDEO | 0x20, picture()), StreamReason.UNSUPPORTED),
     ],
     ids=["version", "head", "kind", "extension", "configuration", "size", "older codec", "codec", "encrypted"],
@@ -209,6 +231,20 @@ def test_an_aggregate_that_ends_too_soon_is_bad() -> None:
     assert [(kind, time_ms) for kind, time_ms, _ in tags_within(whole)] == [(VIDEO, 5), (SOUND, 6)]
     with pytest.raises(StreamError):
         tags_within(whole[:20])
+
+
+def test_more_tags_at_once_than_any_room_sends_are_bad() -> None:
+    some = tag(VIDEO, b"") * MOST_AT_ONCE
+    assert len(tags_within(some)) == MOST_AT_ONCE
+    with pytest.raises(StreamError) as refused:
+        tags_within(some + tag(SOUND, b""))
+    assert refused.value.reason is StreamReason.BAD_DATA
+    reader = FlvReader(keyframes_only=False)
+    for at in range(0, len(FILE_HEAD + some), 1 << 15):
+        reader.feed((FILE_HEAD + some)[at : at + (1 << 15)], NOW)
+    with pytest.raises(StreamError) as refused:
+        reader.feed(some + some, NOW)
+    assert refused.value.reason is StreamReason.BAD_DATA
 
 
 def test_scripts_that_cannot_be_read_hurt_nobody() -> None:

@@ -13,6 +13,7 @@ from monitor.streams.rtmp_chunks import (
     ABORT,
     CHUNK_SIZE,
     DATA,
+    MOST_AT_ONCE,
     MOST_CHUNK_STREAMS,
     SET_CHUNK_SIZE,
     SOUND,
@@ -45,7 +46,8 @@ def body(size: int) -> bytes:
 def test_a_message_is_put_together_again_from_its_chunks(chunk_size: int, time_ms: int, piece: int) -> None:
     bodies = [body(size) for size in (0, 1, 127, 128, 129, 4096, 4097, 12288, 20_000)]
     sent = b"".join(chunked(VIDEO, each, stream=1, time_ms=time_ms, chunk_size=chunk_size) for each in bodies)
-    messages = read(announced(chunk_size) + sent, piece)
+    # Long times stand before every chunk: of a byte each, those are more than are taken at once.
+    messages = read(announced(chunk_size) + sent, min(piece, 4097) if chunk_size == 1 else piece)
     assert [message.body for message in messages] == bodies
     assert {(message.kind, message.stream, message.time_ms) for message in messages} == {(9, 1, time_ms % (1 << 32))}
 
@@ -154,6 +156,25 @@ def test_what_breaks_the_rules_is_named(data: bytes, reason: StreamReason) -> No
     with pytest.raises(StreamError) as refused:
         read(data, 1 << 20)
     assert refused.value.reason is reason
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        chunk(0, 6) + chunk(3, 6) * MOST_AT_ONCE,
+        (chunk(0, 6, size=1, payload=b"x") + chunk(3, 6, payload=b"x") * MOST_AT_ONCE),
+        announced(1)
+        + b"".join(chunk(0, number, size=9_000, payload=b"x") for number in (6, 7))
+        + (chunk(3, 6, payload=b"x") + chunk(3, 7, payload=b"x")) * (MOST_AT_ONCE // 2),
+    ],
+    ids=["empty messages", "messages of a byte", "chunks of a byte"],
+)
+def test_more_messages_at_once_than_any_room_sends_are_bad(data: bytes) -> None:
+    reader = ChunkReader(most_bytes=MOST)
+    with pytest.raises(StreamError) as refused:
+        reader.feed(data)
+    assert refused.value.reason is StreamReason.BAD_DATA
+    assert reader.messages <= MOST_AT_ONCE
 
 
 VALUES: list[AmfValue] = [1.5, True, False, "ä", None, {"a": 1.0, "b": {"c": "d"}}, [1.0, "x", None], {}]

@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from support.collecting import collecting
+from support.flv import HEADER, picture
 from support.hls import tcp_server
 from support.rtmp import missing_programs, nginx_rtmp, publisher
 from support.video import clip_bytes, write_clip
@@ -31,7 +32,7 @@ from monitor.errors import StreamReason
 from monitor.streams import rtmp
 from monitor.streams.config import StreamsConfig
 from monitor.streams.rounds import ROUND_S, Rounds
-from monitor.streams.rtmp_chunks import SOUND
+from monitor.streams.rtmp_chunks import SOUND, VIDEO
 
 LIVE = QUICK.model_copy(update={"open_timeout_s": 8.0, "read_timeout_s": 5.0})
 NAME = "rooms.test"
@@ -76,11 +77,13 @@ async def test_every_picture_that_ffmpeg_publishes_comes_out_of_nginx_as_it_was(
 
 
 async def test_a_room_has_no_thread_of_its_own_and_is_read_in_a_few_big_pieces_a_second(clip: Clip) -> None:
+    before = set(threading.enumerate())
     async with LiveRtmp() as server:
         url = await server.add("room", clip, on_air_for_s=1.0)
         async with collecting(url, LIVE) as sink:
             await wait_for(lambda: len(sink.packets) >= 30, timeout_s=15, what="pictures")
-            assert not any(thread.name == "libav" for thread in threading.enumerate())
+            begun = set(threading.enumerate()) - before
+            assert not any(thread.name == "libav" for thread in begun)
             span_s = (sink.packets[-1].dts - sink.packets[0].dts) / 1000
             assert sink.pushes <= 2 * span_s / ROUND_S + 10
             assert sink.received >= sum(len(packet.data) for packet in sink.packets)
@@ -173,8 +176,11 @@ def certificate(folder: Path, name: str) -> tuple[Path, Path]:
 
 
 @asynccontextmanager
-async def behind_tls(folder: Path, name: str, inner: int) -> AsyncIterator[int]:
-    """A port of 127.0.0.1 that leads to ``inner`` through TLS, with a certificate for ``name``."""
+async def behind_tls(folder: Path, name: str, inner: int, record: int = 1 << 16) -> AsyncIterator[int]:
+    """A port of 127.0.0.1 that leads to ``inner`` through TLS, with a certificate for ``name``.
+
+    :param record: no record of TLS holds more bytes.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate(folder, name))
     pipes: set[asyncio.Task[None]] = set()
@@ -182,7 +188,9 @@ async def behind_tls(folder: Path, name: str, inner: int) -> AsyncIterator[int]:
     async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while data := await reader.read(65536):
-                writer.write(data)
+                for at in range(0, len(data), record):
+                    writer.write(data[at : at + record])
+                await writer.drain()
         finally:
             writer.close()
 
@@ -244,6 +252,44 @@ async def test_rtmps_with_a_trusted_certificate_is_read_from_the_address_that_wa
             await wait_for(lambda: sink.error or len(sink.packets) >= 30, timeout_s=15, what="pictures")
     assert sink.error is None
     assert names.asked.count(NAME) == 1
+
+
+@pytest.mark.usefixtures("trusted")
+async def test_rtmps_in_small_records_is_read_as_fast_as_it_comes(clip: Clip, tmp_path: Path, names: Names) -> None:
+    """Eight records a round would take more than a minute."""
+
+    async def play(_: object, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(media_chunks(VIDEO, HEADER, 0))
+        for number in range(400):
+            writer.write(media_chunks(VIDEO, picture(bytes(10_000), key=not number), number * 40))
+        await reader.read()
+
+    async with LiveRtmp(play=play) as server:  # type: ignore[arg-type]
+        inner = port_of(await server.add("room", clip))
+        async with (
+            behind_tls(tmp_path, NAME, inner, record=1400) as port,
+            collecting(f"rtmps://{NAME}:{port}/live/room", LIVE) as sink,
+        ):
+            await wait_for(lambda: sink.error or len(sink.packets) >= 400, timeout_s=25, what="all pictures")
+    assert sink.error is None
+    assert sink.received >= 4_000_000
+
+
+async def test_a_server_that_floods_with_messages_is_left(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rtmp, "_MESSAGES_A_MINUTE", 1_000)
+
+    async def play(_: object, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(media_chunks(VIDEO, HEADER, 0))
+        while not reader.at_eof():
+            writer.write(media_chunks(VIDEO, b"", 0) * 100)
+            await asyncio.sleep(0.02)
+
+    async with LiveRtmp(play=play) as server:  # type: ignore[arg-type]
+        url = await server.add("room", clip)
+        async with collecting(url, LIVE) as sink:
+            await wait_for(lambda: sink.error is not None, timeout_s=20, what="an end")
+    assert sink.error is not None
+    assert sink.error.reason is StreamReason.BAD_DATA
 
 
 @pytest.mark.usefixtures("trusted")

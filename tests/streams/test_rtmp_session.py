@@ -137,6 +137,22 @@ def test_an_aggregate_is_taken_apart_and_its_times_count_from_its_own(playing: S
     assert [(item.dts, item.data) for item in read if isinstance(item, Packet)] == [(9_020, b"a"), (9_060, b"b")]
 
 
+def test_aggregates_of_more_tags_at_once_than_any_room_sends_are_bad(playing: Server) -> None:
+    some = wire.chunked(wire.AGGREGATE, tag(SOUND, b"") * 1500, stream=STREAM, chunk_size=128)
+    assert playing.tell(some + some) == []
+    with pytest.raises(StreamError) as refused:
+        playing.tell(some * 3)
+    assert refused.value.reason is StreamReason.BAD_DATA
+
+
+def test_more_commands_at_once_than_any_server_says_are_bad(playing: Server) -> None:
+    some = wire.chunked(wire.COMMAND, encode_amf("x", 0.0, *[None] * 1000), chunk_size=128)
+    assert playing.tell(some * 60) == []
+    with pytest.raises(StreamError) as refused:
+        playing.tell(some * 70)
+    assert refused.value.reason is StreamReason.BAD_DATA
+
+
 @pytest.mark.parametrize(
     ("code", "level", "reason"),
     [

@@ -34,7 +34,7 @@ class Collected:
         self.formats.append(video)
 
     def push(self, packets: Sequence[Packet], received_bytes: int) -> None:
-        assert self.formats, "pushed before begun"
+        assert self.formats or not packets, "pushed before begun"
         self.packets += packets
         self.received += received_bytes
         self.pushes += 1
