@@ -118,6 +118,18 @@ def ts_segments(*, seconds: float = 6.0, fps: int = 10, segment_s: float = 1.0, 
     return segments
 
 
+def halved(segments: list[bytes]) -> list[bytes]:
+    """MPEG-TS segments of half the length: every other one begins in the middle of what the first began."""
+    halves = []
+    for data in segments:
+        with av.open(io.BytesIO(data)) as source:
+            stream = source.streams.video[0]
+            packets = [packet for packet in source.demux(stream) if packet.size]
+            middle = len(packets) // 2
+            halves += [_remux(stream, packets[:middle]), _remux(stream, packets[middle:])]
+    return halves
+
+
 def _remux(stream: VideoStream, packets: list[av.Packet]) -> bytes:
     file = io.BytesIO()
     with av.open(file, "w", format="mpegts", options={"mpegts_copyts": "1"}) as out:
