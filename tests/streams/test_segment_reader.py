@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from support.hls import HttpServer, playlist
 from support.measured_hls import MeasuredRoom
-from support.video import halved, ts_segments
+from support.video import fmp4_segments, halved, ts_segments
 from support.watching import LOOPBACK, QUICK
 
 from monitor.clock import SystemClock
@@ -119,6 +120,22 @@ async def test_a_segment_without_a_keyframe_is_no_error_and_whole_segments_are_w
             assert not reader.cuts_at_keyframes
             await reader.whole(segment(server.url("/room/0.ts")))
         assert reader.cuts_at_keyframes
+
+
+async def test_a_fragment_without_a_keyframe_is_no_error_either(server: HttpServer) -> None:
+    init, parts = fmp4_segments(seconds=8, segment_s=2.0, gop_s=4.0, width=640, height=360, noise=10)
+    held = [
+        sum(packet.is_keyframe for packet in demux_segment(init + data, CLOCK, CLOCK.utc())[1]) for data in parts[:4]
+    ]
+    assert held == [1, 0, 1, 0]
+    room = MeasuredRoom(server, parts)
+    start = server.serve("/room/init.mp4", init)
+    async with reading() as reader:
+        for name in range(2):
+            found = await reader.keyframe(replace(segment(server.url(f"/room/{name}.ts")), init_url=start))
+            assert len(found.packets) == held[name]
+            assert reader.cuts_at_keyframes is (name == 0)
+    assert len(room.asked) <= 2 + 6
 
 
 class Slow(GuardedHttp):

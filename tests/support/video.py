@@ -141,12 +141,16 @@ def _remux(stream: VideoStream, packets: list[av.Packet]) -> bytes:
 
 
 def fmp4_segments(
-    *, seconds: float = 4.0, fps: int = 10, segment_s: float = 1.0, **options: object
+    *, seconds: float = 4.0, fps: int = 10, segment_s: float = 1.0, gop_s: float | None = None, **options: object
 ) -> tuple[bytes, list[bytes]]:
-    """The initialisation section and the segments of a fragmented MP4."""
+    """The initialisation section and the segments of a fragmented MP4; cut at keyframes, or at ``segment_s`` where a
+    GOP of ``gop_s`` is longer."""
     file = io.BytesIO()
     flags = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
-    whole = clip_bytes(seconds=seconds, fps=fps, gop=round(segment_s * fps), container="matroska", **options)  # type: ignore[arg-type]
+    if gop_s is not None:
+        flags = {"movflags": "empty_moov+default_base_moof", "frag_duration": str(int(segment_s * 1_000_000))}
+    gop = round((gop_s or segment_s) * fps)
+    whole = clip_bytes(seconds=seconds, fps=fps, gop=gop, container="matroska", **options)  # type: ignore[arg-type]
     with av.open(io.BytesIO(whole)) as source, av.open(file, "w", format="mp4", options=flags) as out:
         stream = source.streams.video[0]
         target = out.add_stream_from_template(stream)
