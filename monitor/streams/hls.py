@@ -29,7 +29,7 @@ from monitor.streams.playlist import (
 from monitor.streams.playlist_reader import PlaylistReader
 from monitor.streams.recovery import Remedy, Trouble, remedy
 from monitor.streams.segment import same_format
-from monitor.streams.segment_reader import SegmentReader
+from monitor.streams.segment_reader import Demuxed, SegmentReader
 from monitor.streams.unpicky import Unpicky
 
 # A room that is further behind than this goes on at the live edge; the gap shows in the stream time.
@@ -62,6 +62,12 @@ def unbroken(segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
     newest = segments[-_MOST_REFILL:]
     breaks = [index for index, segment in enumerate(newest) if segment.discontinuity]
     return newest[breaks[-1] :] if breaks else newest
+
+
+def from_keyframe(packets: tuple[Packet, ...]) -> tuple[Packet, ...]:
+    """``packets`` without those before the first keyframe."""
+    first = next((index for index, packet in enumerate(packets) if packet.is_keyframe), len(packets))
+    return packets[first:]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -146,7 +152,7 @@ class HlsSource:
     def _next_look_s(self, place: _Place, run: _Run) -> float:
         """Seconds until the playlist is looked at again."""
         target_s = place.playlist.target_s
-        sparse = run.picky.is_sparse(target_s)
+        sparse = self._is_sparse(place, run, target_s)
         # A keyframe for each so many segments, where the last may be a little short of the interval.
         self._apart_s = target_s * math.ceil(run.picky.interval_s / target_s - _SHORT) if sparse else 0.0
         rest_s = run.picky.rest_s() if sparse else 0.0
@@ -155,7 +161,7 @@ class HlsSource:
 
     async def _look_again(self, place: _Place, run: _Run) -> None:
         """Read the playlist anew: that of the keyframes alone where there is one and it is enough."""
-        iframes = place.iframes_url if run.picky.is_sparse(place.playlist.target_s) else None
+        iframes = place.iframes_url if self._is_sparse(place, run, place.playlist.target_s) else None
         if iframes is None and place.on_iframes:
             # What was played as keyframes lies behind; numbers of the two playlists do not compare.
             self._seen = None
@@ -209,11 +215,16 @@ class HlsSource:
         self._target_s = playlist.target_s
         return playlist
 
+    def _is_sparse(self, place: _Place, run: _Run, segment_s: float) -> bool:
+        """Whether a keyframe of each segment is all that is needed, and to be had without the rest."""
+        keyframes_apart = place.iframes_url is not None or self._reader.cuts_at_keyframes
+        return keyframes_apart and run.picky.is_sparse(segment_s)
+
     async def _play_pending(self, place: _Place, run: _Run) -> None:
         if run.picky.wants_refill():
             await self._refill(place, run)
         seen = self._seen_iframe if place.on_iframes else self._seen
-        sparse = run.picky.is_sparse(place.playlist.target_s)
+        sparse = self._is_sparse(place, run, place.playlist.target_s)
         for segment in pending(place.playlist, seen, sparse=sparse):
             await self._play(segment, run, place)
             if place.on_iframes:
@@ -224,15 +235,13 @@ class HlsSource:
     async def _play(self, segment: Segment, run: _Run, place: _Place) -> None:
         """Play ``segment``, its first keyframe, or nothing of it, as the sink needs."""
         run.playing = segment.number
-        sparse = not place.playlist.ended and run.picky.is_sparse(segment.seconds)
+        sparse = not place.playlist.ended and self._is_sparse(place, run, segment.seconds)
         if sparse and run.playback.begun and run.picky.rest_s() > _EARLY_S and not segment.discontinuity:
-            run.picky.skip(segment.seconds)
+            run.leave_out(segment)
         else:
             keyframe_only = sparse and not place.on_iframes
             found = await (self._reader.keyframe(segment) if keyframe_only else self._reader.whole(segment))
-            await run.playback.play(segment, found.video, found.packets, found.received)
-            if sparse:
-                run.picky.skip(segment.seconds)
+            await run.show(segment, found, alone=sparse)
         run.playing = None
         run.trouble.played(time.monotonic())
 
@@ -244,15 +253,18 @@ class HlsSource:
         packets: list[Packet] = []
         received = 0
         video: VideoFormat | None = None
+        seen = self._seen
         for segment in unbroken(place.playlist.segments):
             found = await self._reader.whole(segment)
             received += found.received
             if not run.playback.fits(found.video) or not same_format(video or found.video, found.video):
-                packets = []
+                # Nothing of it counts as seen: the segments are played one by one instead.
+                packets, seen = [], self._seen
                 break
-            video = found.video
-            packets += found.packets
-            self._seen = segment.number
+            video = found.video if found.video.width else video
+            packets += from_keyframe(found.packets) if not packets else found.packets
+            seen = segment.number
+        self._seen, run.broken = seen, run.broken and not packets
         run.picky.refill(packets, received)
 
 
@@ -278,6 +290,28 @@ class _Run:
         self.trouble = Trouble(since=time.monotonic())
         self.playing: int | None = None
         """Number of the segment that is being fetched."""
+        self.broken = False
+        """Pictures were left out since the newest that was shown, so the next to show is a keyframe."""
+
+    def leave_out(self, segment: Segment) -> None:
+        """Nothing (more) of ``segment`` is shown."""
+        self.picky.skip(segment.seconds)
+        self.broken = True
+
+    async def show(self, segment: Segment, found: Demuxed, *, alone: bool) -> None:
+        """Pass on what was found of ``segment``; nothing, where it needs pictures that are not here.
+
+        :param alone: all else of the segment is left out.
+        """
+        packets = from_keyframe(found.packets) if self.broken else found.packets
+        if packets and (found.video.width or self.playback.begun):
+            await self.playback.play(segment, found.video, packets, found.received)
+            self.broken = False
+            if not alone:
+                return
+        else:
+            self.picky.push((), found.received)
+        self.leave_out(segment)
 
     def check_frozen(self, playlist: MediaPlaylist) -> None:
         """:raises StreamError: PLAYLIST_FROZEN if the live playlist has gained no segment for long."""

@@ -21,6 +21,7 @@ from monitor.streams.guard import AddressGuard, GuardedResolver
 _MAX_REDIRECTS = 5
 # A keyframe comes in one or two pieces; with smaller buffers the socket is stopped and started in between.
 _CHUNK = 1 << 18
+_MOST_DIGITS = 18
 # Compressed answers would need a second bound on what they unpack to; video gains nothing from them.
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": "likeness-monitor"}
 
@@ -34,6 +35,8 @@ class Fetched:
     body: bytes = field(repr=False)
     partial: bool = False
     """The server sent no more than the part that was asked for (206)."""
+    total: int | None = None
+    """Bytes of the whole resource, where a server that sent a part of it said so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,29 @@ class ByteRange:
         return f"bytes={self.start}-{self.start + self.length - 1}"
 
 
+class RangeRefused(StreamError):
+    """HTTP 416: the part that was asked for begins at the resource's end or behind it."""
+
+
+def range_total(header: str, start: int) -> int | None:
+    """Bytes of the whole resource, as a Content-Range says (RFC 9110, 14.4); None where it does not.
+
+    :raises StreamError: HTTP_ERROR if what it announces does not begin at ``start``.
+    """
+    unit, _, rest = header.strip().partition(" ")
+    span, _, total = rest.partition("/")
+    first = span.partition("-")[0].strip()
+    if unit.lower() != "bytes" or not _is_count(first):
+        return None
+    if int(first) != start:
+        raise StreamError(StreamReason.HTTP_ERROR, "the server sends another part than was asked for")
+    return int(total) if _is_count(total.strip()) else None
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+
+
 def _is_numeric(host: str) -> bool:
     """Whether aiohttp could take ``host`` for an address: whatever holds nothing but digits, dots and colons."""
     return ":" in host or host.replace(".", "").isdigit()
@@ -62,6 +88,8 @@ def status_error(status: int) -> StreamError | None:
         return StreamError(StreamReason.NOT_FOUND, f"HTTP {status}")
     if status in (401, 403):
         return StreamError(StreamReason.FORBIDDEN, f"HTTP {status}")
+    if status == 416:
+        return RangeRefused(StreamReason.HTTP_ERROR, "HTTP 416")
     return StreamError(StreamReason.HTTP_ERROR, f"HTTP {status}")
 
 
@@ -201,12 +229,15 @@ class GuardedHttp:
     async def fetch(self, url: str, *, max_bytes: int, timeout_s: float, part: ByteRange | None = None) -> Fetched:
         """A whole body (or the part of it) of at most ``max_bytes``, within ``timeout_s`` in all.
 
-        :raises StreamError: the reason; READ_TIMEOUT also for a peer that drips, TOO_LARGE.
+        A server may send less of a part than was asked for: how much there is stands in ``total``, or nowhere.
+
+        :raises StreamError: the reason; READ_TIMEOUT also for a peer that drips, TOO_LARGE; RangeRefused.
         """
         headers = {"Range": part.header} if part else {}
         if part and part.length > max_bytes:
             raise StreamError(StreamReason.TOO_LARGE, f"more than {max_bytes} bytes")
         reason = StreamReason.OPEN_TIMEOUT
+        total: int | None = None
         try:
             async with asyncio.timeout(timeout_s):
                 # One deadline is enough where the other would not come sooner.
@@ -214,6 +245,8 @@ class GuardedHttp:
                 response = await asked(url, headers)
                 try:
                     reason = StreamReason.READ_TIMEOUT
+                    if part and response.status == 206:
+                        total = range_total(response.headers.get("Content-Range", ""), part.start)
                     body, skip = await self._body(response, part, max_bytes)
                 finally:
                     response.close()
@@ -225,7 +258,7 @@ class GuardedHttp:
             raise StreamError(StreamReason.TOO_LARGE, f"more than {max_bytes} bytes")
         if part and (skip or len(body) > part.length):
             body = body[skip : skip + part.length]
-        return Fetched(url=str(response.url), body=body, partial=response.status == 206)
+        return Fetched(url=str(response.url), body=body, partial=response.status == 206, total=total)
 
     async def _body(
         self, response: aiohttp.ClientResponse, part: ByteRange | None, max_bytes: int

@@ -20,9 +20,10 @@ _MAX_SEGMENTS = 20_000
 _MAX_TARGET_S = 30.0
 """A playlist that claims longer segments could hide a dead room for as long as it likes."""
 _SILENT_CODECS = ("mp4a", "ac-3", "ec-3", "opus")
-# RFC 8216, 4.2: NAME=value, where only a quoted value holds commas.
-_ATTRIBUTE = re.compile(r"""([A-Za-z0-9-]+)=("[^"]*"|[^",]*)(?:,|$)""")
-
+_MIN_TARGET_S = 0.1
+"""Looks are counted in target durations, so none may be nothing."""
+_MOST_ATTRIBUTES = 8_192
+"""Characters of one attribute list, several times what signed addresses need."""
 _PLAIN = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~%/-]*(?:\?[A-Za-z0-9_.~%=&+-]*)?")
 
 
@@ -88,10 +89,14 @@ class _Media:
             name, _, value = line.partition(":")
             if (tag := tags.get(name)) is not None:
                 tag(value)
-        longest = max((segment.seconds for segment in self._segments), default=2.0)
-        return MediaPlaylist(
-            target_s=min(_MAX_TARGET_S, self._target_s or longest), ended=self._ended, segments=tuple(self._segments)
-        )
+        return MediaPlaylist(target_s=self._sound_target_s(), ended=self._ended, segments=tuple(self._segments))
+
+    def _sound_target_s(self) -> float:
+        """The target duration that the playlist states, if that can be one, else its longest segment's, in bounds."""
+        target_s = self._target_s or 0.0
+        if target_s <= 0:
+            target_s = max((segment.seconds for segment in self._segments), default=2.0)
+        return min(_MAX_TARGET_S, max(_MIN_TARGET_S, target_s))
 
     def _on_duration(self, value: str) -> None:
         self._seconds = max(0.0, _number(value.partition(",")[0]))
@@ -214,8 +219,29 @@ def _size(attributes: Mapping[str, str]) -> tuple[int, int]:
 
 
 def _attributes(text: str) -> dict[str, str]:
-    """The attribute list of a tag, quotes taken off."""
-    return {name.upper(): value.strip().strip('"') for name, value in _ATTRIBUTE.findall(text)}
+    """The attribute list of a tag, quotes taken off (RFC 8216, 4.2: only a quoted value holds commas).
+
+    Each character is looked at a fixed number of times, whatever the text.
+
+    :raises ValueError: it is longer than any that means something.
+    """
+    if len(text) > _MOST_ATTRIBUTES:
+        raise ValueError("attributes")
+    found: dict[str, str] = {}
+    at = 0
+    while (equals := text.find("=", at)) >= 0:
+        name = text[at:equals].rpartition(",")[2].strip().upper()
+        begin, behind = equals + 1, equals + 1
+        if quoted := text.startswith('"', begin):
+            begin += 1
+            behind = text.find('"', begin)
+            if behind < 0:
+                break
+        comma = text.find(",", behind)
+        end = len(text) if comma < 0 else comma
+        found[name] = text[begin:behind].strip() if quoted else text[begin:end].strip().strip('"')
+        at = end + 1
+    return found
 
 
 def _number(text: str) -> float:

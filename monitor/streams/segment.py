@@ -62,5 +62,8 @@ def same_format(old: VideoFormat | None, new: VideoFormat) -> bool:
     """
     if old is None:
         return False
+    if not new.width:
+        # A segment without parameter sets goes on with those of the one before.
+        return (old.codec, old.time_base) == (new.codec, new.time_base)
     in_band = new.extradata is None or new.extradata[:1] == b"\x00"
     return replace(old, extradata=None) == replace(new, extradata=None) and (in_band or old.extradata == new.extradata)

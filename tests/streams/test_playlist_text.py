@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import urljoin
 
@@ -188,3 +190,50 @@ def test_a_live_playlist_is_looked_at_again_when_it_will_have_grown(
     playlist: MediaPlaylist, fresh: int, waited_s: float, rest_s: float, expected_s: float
 ) -> None:
     assert next_look_after(playlist, fresh=fresh, waited_s=waited_s, rest_s=rest_s) == pytest.approx(expected_s)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "A" * 100_000,
+        "A=" * 50_000,
+        'A="' * 33_000,
+        'A="",' * 20_000,
+        "A=1," * 25_000,
+        "," * 100_000,
+        "A" * 50_000 + '="',
+    ],
+)
+@pytest.mark.parametrize("tag", ["#EXT-X-KEY:", "#EXT-X-MAP:", "#EXT-X-STREAM-INF:"])
+def test_no_attribute_list_takes_long_to_read(tag: str, written: str) -> None:
+    # Both as one line and as many of the longest that are read at all.
+    lines = "\n".join(tag + written[at : at + 8_000] for at in range(0, len(written), 8_000))
+    for text in (tag + written, lines):
+        begun = time.process_time()
+        with suppress(StreamError):
+            parse(Fetched(url=URL, body=f"#EXTM3U\n{text}\n".encode()))
+        assert time.process_time() - begun < 1.0
+
+
+def test_an_attribute_list_is_read_as_players_read_it() -> None:
+    playlist = media(
+        '#EXTM3U\n#EXT-X-KEY:METHOD=AES-128, uri="k?a=1,b=2" ,IV=0x1F,KEYFORMAT="identity",X="unclosed, IV=0x2\n'
+        "#EXTINF:1,\na.ts\n"
+    )
+    assert playlist.segments[0].key == SegmentKey(url="https://example.com/live/room/k?a=1,b=2", iv=(0x1F).to_bytes(16))
+
+
+@pytest.mark.parametrize(
+    ("lines", "target_s"),
+    [
+        ("#EXTINF:0,\na", 0.1),
+        ("#EXTINF:-3,\na", 0.1),
+        ("#EXT-X-TARGETDURATION:-5\n#EXTINF:2,\na", 2.0),
+        ("#EXT-X-TARGETDURATION:0\n#EXTINF:2,\na", 2.0),
+        ("#EXT-X-TARGETDURATION:-5", 2.0),
+        ("#EXT-X-TARGETDURATION:0.000001\n#EXTINF:2,\na", 0.1),
+        ("#EXT-X-TARGETDURATION:90\n#EXTINF:2,\na", 30.0),
+    ],
+)
+def test_a_target_duration_is_always_a_positive_number_of_seconds(lines: str, target_s: float) -> None:
+    assert media(f"#EXTM3U\n{lines}\n").target_s == target_s

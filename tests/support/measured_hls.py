@@ -23,6 +23,10 @@ class MeasuredRoom:
     first: int = 2
     """Segments that are there at the start."""
     ranges: bool = True
+    most_part: int | None = None
+    """Bytes of a part that are sent at the most."""
+    says_total: bool = True
+    """Parts come with a Content-Range."""
     prefix: str = ""
     """Lines before the segments."""
     fails: Callable[[str], int | None] = lambda path: None
@@ -66,8 +70,11 @@ class MeasuredRoom:
             part = asked.start is not None and self.ranges
             if part and asked.start >= len(data):
                 return web.Response(status=416)
-            body = data[asked] if part else data
+            body = data[asked][: self.most_part] if part else data
             self.sent[name] = self.sent.get(name, 0) + len(body)
-            return web.Response(body=body, status=206 if part else 200)
+            headers = {}
+            if part and self.says_total:
+                headers["Content-Range"] = f"bytes {asked.start}-{asked.start + len(body) - 1}/{len(data)}"
+            return web.Response(body=body, status=206 if part else 200, headers=headers)
 
         return answer

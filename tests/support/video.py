@@ -118,6 +118,18 @@ def ts_segments(*, seconds: float = 6.0, fps: int = 10, segment_s: float = 1.0, 
     return segments
 
 
+def halved(segments: list[bytes]) -> list[bytes]:
+    """MPEG-TS segments of half the length: every other one begins in the middle of what the first began."""
+    halves = []
+    for data in segments:
+        with av.open(io.BytesIO(data)) as source:
+            stream = source.streams.video[0]
+            packets = [packet for packet in source.demux(stream) if packet.size]
+            middle = len(packets) // 2
+            halves += [_remux(stream, packets[:middle]), _remux(stream, packets[middle:])]
+    return halves
+
+
 def _remux(stream: VideoStream, packets: list[av.Packet]) -> bytes:
     file = io.BytesIO()
     with av.open(file, "w", format="mpegts", options={"mpegts_copyts": "1"}) as out:
@@ -129,12 +141,16 @@ def _remux(stream: VideoStream, packets: list[av.Packet]) -> bytes:
 
 
 def fmp4_segments(
-    *, seconds: float = 4.0, fps: int = 10, segment_s: float = 1.0, **options: object
+    *, seconds: float = 4.0, fps: int = 10, segment_s: float = 1.0, gop_s: float | None = None, **options: object
 ) -> tuple[bytes, list[bytes]]:
-    """The initialisation section and the segments of a fragmented MP4."""
+    """The initialisation section and the segments of a fragmented MP4; cut at keyframes, or at ``segment_s`` where a
+    GOP of ``gop_s`` is longer."""
     file = io.BytesIO()
     flags = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
-    whole = clip_bytes(seconds=seconds, fps=fps, gop=round(segment_s * fps), container="matroska", **options)  # type: ignore[arg-type]
+    if gop_s is not None:
+        flags = {"movflags": "empty_moov+default_base_moof", "frag_duration": str(int(segment_s * 1_000_000))}
+    gop = round((gop_s or segment_s) * fps)
+    whole = clip_bytes(seconds=seconds, fps=fps, gop=gop, container="matroska", **options)  # type: ignore[arg-type]
     with av.open(io.BytesIO(whole)) as source, av.open(file, "w", format="mp4", options=flags) as out:
         stream = source.streams.video[0]
         target = out.add_stream_from_template(stream)
