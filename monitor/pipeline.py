@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-import numpy as np
-
 from monitor.clock import Clock
 from monitor.errors import FrameLost, StorageError
 from monitor.evidence.manifest import Findings
@@ -249,16 +247,11 @@ class StreamPaths:
 
 
 async def _matched(snapshot: GallerySnapshot, picture: PictureFaces) -> list[Match | None]:
-    """The best identity of each face, None where it was not embedded; all faces in one search."""
-    embeddings = [face.embedding for face in picture.faces if face.embedding is not None]
-    if not embeddings:
-        return [None] * len(picture.faces)
-    probes = np.stack(embeddings)
+    """The best identity of each face; None where it was not embedded."""
+    embeddings = [face.embedding for face in picture.faces]
     if len(snapshot.references) > _MATCHED_ON_LOOP:
-        found = iter(await asyncio.to_thread(snapshot.match_all, probes))
-    else:
-        found = iter(snapshot.match_all(probes))
-    return [None if face.embedding is None else next(found) for face in picture.faces]
+        return await asyncio.to_thread(snapshot.match_each, embeddings)
+    return snapshot.match_each(embeddings)
 
 
 def _patient(config: SightingsConfig, interval_s: float) -> SightingsConfig:

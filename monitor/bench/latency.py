@@ -33,7 +33,6 @@ Progress = Callable[[str, int, int], None]
 PHASES_S = (2 / FPS, 8 / FPS, 14 / FPS, 20 / FPS, 26 / FPS)
 """When the face appears after a keyframe: spread over the GOP of 2 s, never on a keyframe."""
 
-MOST_ROOMS = 20
 SEGMENT_S = float(GOP_S)
 _CONNECT_S = 4.0
 """From the daemon's start to the first face: every room is connected and sampled by then."""

@@ -125,8 +125,8 @@ class Scanner:
         """
         picture = await self._faces.analyse_image(await asyncio.to_thread(_read_image, path))
         result = ScanResult(frames=1, faces=len(picture.faces))
-        for face in picture.faces:
-            match = self._match(face)
+        matches = self._gallery.match_each([face.embedding for face in picture.faces])
+        for face, match in zip(picture.faces, matches, strict=True):
             if match is not None and assess_match(match, self._faces.pack) is EvidenceVerdict.PASSED:
                 result.sightings.append(_single(face, match))
         return result
@@ -146,7 +146,7 @@ class Scanner:
                 lost = err
                 continue
             for picture in pictures:
-                matches = [self._match(face) for face in picture.faces]
+                matches = self._gallery.match_each([face.embedding for face in picture.faces])
                 tally.add(frame, picture, tracker.observe(frame, picture, matches))
         if lost is not None and not tally.result.frames:
             raise lost
@@ -167,9 +167,6 @@ class Scanner:
         finally:
             for _, task in pending:
                 task.cancel()
-
-    def _match(self, face: Face) -> Match | None:
-        return None if face.embedding is None else self._gallery.match(face.embedding)
 
 
 def _read_image(path: Path) -> bytes:

@@ -83,6 +83,12 @@ class GallerySnapshot:
         """As ``match`` for each row of ``embeddings``, shape (n, D)."""
         return self.matcher.match_all(embeddings)
 
+    def match_each(self, embeddings: Sequence[Embedding | None]) -> list[Match | None]:
+        """As ``match`` for each face of a picture, in one search; None for a face that was not embedded."""
+        known = [embedding for embedding in embeddings if embedding is not None]
+        found = iter(self.match_all(np.stack(known)) if known else ())
+        return [None if embedding is None else next(found) for embedding in embeddings]
+
 
 def gallery_digest(identities: Mapping[str, Identity], references: Iterable[Reference]) -> str:
     """Hex SHA-256 that changes when an identity, a permission, an accepted photo or the pack changes.

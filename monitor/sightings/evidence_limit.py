@@ -14,9 +14,6 @@ from monitor.sightings.config import SightingsConfig
 from monitor.sightings.sequential_test import CORRELATION_S, MOST_PICTURES, SequentialTest, correlations
 from monitor.sightings.track import burst_step
 
-MISSED = 0.05
-"""Wald's beta: share of true appearances that one run of pictures may miss."""
-
 _TRACK_S = 60.0
 _TRACKS = 20_000
 _SEED = 1947
@@ -32,11 +29,6 @@ class StrangerTracks:
     """Shape (tracks, n)."""
     weights: NDArray[np.float64]
     """Shape (tracks,): the probability of each under the true law over that under the one it was drawn from."""
-
-
-def wald_limit(alpha: float) -> float:
-    """log((1 - beta) / alpha): right for many small independent steps without a restart."""
-    return math.log((1 - MISSED) / alpha)
 
 
 def sized_test(calibration: Calibration, config: SightingsConfig) -> SequentialTest:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -38,8 +38,8 @@ class OneFace:
     async def analyse_image(self, data: bytes) -> PictureFaces:
         raise AssertionError("nothing is to be analysed")
 
-    def match(self, embedding: Embedding) -> Match | None:
-        return next(self._matched).match
+    def match_each(self, embeddings: Sequence[Embedding | None]) -> list[Match | None]:
+        return [None if embedding is None else next(self._matched).match for embedding in embeddings]
 
 
 def scanner(*shown: Shown) -> Scanner:

@@ -10,6 +10,7 @@ from support.gallery import reference, unit
 
 from monitor.gallery.index import ReferenceIndex
 from monitor.gallery.matcher import Matcher
+from monitor.gallery.snapshot import GallerySnapshot
 
 
 def crowd(count: int, dimension: int, seed: int = 1) -> np.ndarray:
@@ -40,6 +41,21 @@ def test_best_and_runner_up_over_a_thousand_references_are_those_of_brute_force(
         assert match.best.similarity == pytest.approx(per_identity[0][0], abs=1e-5)
         assert match.runner_up.identity_id == per_identity[1][1]
         assert match.margin == pytest.approx(per_identity[0][0] - per_identity[1][0], abs=1e-5)
+
+
+def test_the_faces_of_a_picture_are_compared_in_one_search_and_each_keeps_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ann, bob = unit(1, 8), unit(2, 8)
+    people = GallerySnapshot.build({}, [reference("ann", ann), reference("bob", bob)], refused=(), errors=())
+    asked: list[int] = []
+    match_all = Matcher.match_all
+    monkeypatch.setattr(Matcher, "match_all", lambda self, probes: asked.append(len(probes)) or match_all(self, probes))
+    found = people.match_each([None, bob, None, ann, bob])
+    assert [match and match.best.identity_id for match in found] == [None, "bob", None, "ann", "bob"]
+    assert people.match_each([None]) == [None]
+    assert people.match_each([]) == []
+    assert asked == [3]
 
 
 def test_the_runner_up_is_the_next_identity_however_many_photos_the_best_has() -> None:
