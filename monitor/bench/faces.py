@@ -22,8 +22,7 @@ from monitor.bench.faces_pictures import CROWD, crowded_picture, single_pictures
 from monitor.bench.faces_row import FaceCost, FacesRow
 from monitor.bench.faces_ways import FloorWay, InsightFaceWay, OpenCvWay, OurWay, Picture, Tape, Way
 from monitor.errors import MonitorError
-from monitor.faces import analyser as analysers
-from monitor.faces import packs
+from monitor.faces import loading, packs
 from monitor.faces.analyser import FaceAnalyser
 from monitor.faces.config import FacesConfig, Provider
 from monitor.faces.providers import GPU_PROVIDERS, Precision, open_session
@@ -59,7 +58,7 @@ def measure(
 
 def _row(config: FacesConfig, pictures: Sequence[Picture], opencv: Way, rounds: int) -> FacesRow:
     files, tape = packs.locate(config), Tape()
-    analyser = analysers.load(config, tape.open)
+    analyser = loading.load(config, tape.open)
     precision = Precision(analyser.info.precision)
     floor = FloorWay(analyser, tape, pictures)
     ways: dict[str, Way] = {

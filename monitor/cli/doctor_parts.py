@@ -31,10 +31,10 @@ def check_provider(configured: str, available: Sequence[str], *, has_nvidia: boo
 
 def check_pack(config: FacesConfig) -> Check:
     """Load the pack, which checks its files' digests, and run it once."""
-    from monitor.faces import analyser
+    from monitor.faces.loading import load
 
     try:
-        info = analyser.load(config).info
+        info = load(config).info
     except PackError as err:
         return fail("pack", str(err), "set faces.pack, faces.pack_dir or faces.provider as the detail says")
     runs = f"{info.name} on {info.provider} {info.precision} ({info.provider_reason})"

@@ -5,28 +5,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.faces import packs
 from monitor.faces.align import aligned_crops
-from monitor.faces.choice import Choice, OpenNetwork, choose
 from monitor.faces.config import FacesConfig
 from monitor.faces.detect import Detections, Detector
-from monitor.faces.embed import Recogniser
+from monitor.faces.embedded import Embedder
 from monitor.faces.face import Box, Embedding, Face, PackInfo, Quality
 from monitor.faces.gate import GateVerdict, judge
 from monitor.faces.grid import face_grid
 from monitor.faces.inset import inset_around
 from monitor.faces.levelling import Leveller
-from monitor.faces.providers import Session, open_session
 from monitor.faces.quality import measure
-from monitor.faces.scrfd import ScrfdDetector
-from monitor.faces.second_look import SUSPECTED_FROM, WINDOW_PX, SecondLook
-from monitor.faces.yunet import YuNet
 
 MOST_EMBEDDED = 24
 """In a crowd only this many faces, the highest, are embedded: one picture must not hold a worker for seconds."""
 
 _LEAST_LANDMARK_SPREAD_PX = 2.0
-_WARM_UP_SHAPES = (360, 640, 3), (640, 360, 3)
 
 
 class FaceAnalyser:
@@ -36,7 +29,7 @@ class FaceAnalyser:
         self,
         info: PackInfo,
         detector: Detector,
-        recogniser: Recogniser,
+        recogniser: Embedder,
         config: FacesConfig,
         leveller: Leveller | None = None,
     ) -> None:
@@ -84,48 +77,6 @@ class FaceAnalyser:
             )
             for i in range(len(found))
         )
-
-
-def load(config: FacesConfig, open_network: OpenNetwork = open_session) -> FaceAnalyser:
-    """Load the configured pack and run it once, so that the first real picture takes no longer than the next.
-
-    :param open_network: opens each network; for measuring.
-    :raises PackError: if the pack or the provider is missing, altered or unusable.
-    """
-    files = packs.locate(config)
-    choice = choose(config, files.detector, files.recogniser, open_network)
-    detector: Detector
-    if files.name == packs.OPENCV_ZOO:
-        detector = _yunet(choice.detector, config)
-    else:
-        detector = ScrfdDetector(files.detector, choice.detector)
-    for shape in _WARM_UP_SHAPES:
-        detector.detect(np.zeros(shape, np.uint8))
-    levels = config.second_look and files.name == packs.OPENCV_ZOO
-    leveller = Leveller(choice.recogniser) if levels else None
-    return FaceAnalyser(_described(files, choice, config), detector, choice.recogniser, config, leveller)
-
-
-def _yunet(session: Session, config: FacesConfig) -> Detector:
-    if not config.second_look:
-        return YuNet(session)
-    return SecondLook(YuNet(session, reported_from=SUSPECTED_FROM), YuNet(session, sides=(WINDOW_PX,)))
-
-
-def _described(files: packs.PackFiles, choice: Choice, config: FacesConfig) -> PackInfo:
-    thresholds = files.thresholds.adjusted(config.similarity_threshold, config.margin)
-    return PackInfo(
-        name=files.name,
-        digest=files.digest,
-        dimension=choice.recogniser.dimension,
-        licence=files.licence,
-        provider=choice.provider,
-        precision=choice.precision,
-        provider_reason=choice.reason,
-        similarity_threshold=thresholds.similarity_threshold,
-        candidate_threshold=thresholds.candidate_threshold,
-        margin=thresholds.margin,
-    )
 
 
 def _usable(found: Detections, picture: NDArray[np.uint8]) -> Detections:

@@ -26,7 +26,11 @@ OpenNetwork = Callable[[Path, Provider, Precision], Session]
 _Outputs = Callable[[Path, Session], Sequence[NDArray[np.float32]]]
 """What a network gives for the probes."""
 
-LEAST_COSINE: Mapping[Precision, float] = {Precision.FLOAT32: 0.9999, Precision.BFLOAT16: 0.999}
+LEAST_COSINE: Mapping[Precision, float] = {
+    Precision.FLOAT32: 0.9999,
+    Precision.FLOAT16: 0.999,
+    Precision.BFLOAT16: 0.999,
+}
 """To the reference's vectors, from which a provider may be used."""
 
 _PROBES = 8
@@ -74,9 +78,9 @@ class Choice:
 def choose(config: FacesConfig, detector: Path, recogniser: Path, open_network: OpenNetwork = open_session) -> Choice:
     """Try what ``faces.provider`` and ``faces.precision`` allow, and take for each network the fastest that passes.
 
-    ``auto`` allows every provider but tensorrt, which builds its engines for minutes. With ``openvino`` the detector
-    may run on ONNX Runtime, which is sometimes faster on the same CPU. It always computes in float32: boxes and
-    landmarks would move.
+    ``auto`` allows the CPU's: whether there is a graphics card is for the inference process to find out. With
+    ``openvino`` the detector may run on ONNX Runtime, which is sometimes faster on the same CPU. It always computes in
+    float32: boxes and landmarks would move.
 
     :raises PackError: if what was asked for is not there or gives other vectors, or a file cannot be run.
     """
@@ -107,7 +111,7 @@ def choose(config: FacesConfig, detector: Path, recogniser: Path, open_network: 
 def _allowed(config: FacesConfig) -> list[_Pair]:
     providers: list[Provider]
     if config.provider == "auto":
-        providers = [name for name in available() if name != "tensorrt"]
+        providers = [name for name in available() if name not in GPU_PROVIDERS]
     else:
         require(config.provider)
         providers = [config.provider]
@@ -180,10 +184,14 @@ def fastest(trials: Sequence[Trial]) -> Trial:
 
 def probe_crops() -> list[NDArray[np.uint8]]:
     """Soft coloured patches, always the same, each of shape (112, 112, 3)."""
-    return [_soft((CROP_PX, CROP_PX), seed) for seed in range(_PROBES)]
+    return [soft_picture((CROP_PX, CROP_PX), seed) for seed in range(_PROBES)]
 
 
-def _soft(size: tuple[int, int], seed: int) -> NDArray[np.uint8]:
+def soft_picture(size: tuple[int, int], seed: int) -> NDArray[np.uint8]:
+    """Coloured patches, always the same for their seed: shape (height, width, 3), BGR.
+
+    :param size: width and height.
+    """
     cells = np.random.default_rng(seed).integers(0, 256, (_PROBE_CELLS, _PROBE_CELLS, 3), dtype=np.uint8)
     return np.asarray(cv2.resize(cells, size, interpolation=cv2.INTER_CUBIC), np.uint8)
 
@@ -201,7 +209,7 @@ def _feed(session: Session) -> dict[str, NDArray[np.float32]]:
     entry = session.get_inputs()[0]
     free = dict(enumerate((1, 3, *reversed(_PROBE_PICTURE))))
     shape = [size if isinstance(size, int) and size > 0 else free[axis] for axis, size in enumerate(entry.shape)]
-    picture = _soft((shape[3], shape[2]), 0)
+    picture = soft_picture((shape[3], shape[2]), 0)
     return {entry.name: np.ascontiguousarray(picture.transpose(2, 0, 1)[None], np.float32)}
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
+
+OPENCV_ZOO = "opencv-zoo"
 
 Provider = Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]
-WantedPrecision = Literal["auto", "float32", "bfloat16"]
+WantedPrecision = Literal["auto", "float32", "float16", "bfloat16"]
 
 
 class FacesConfig(BaseModel):
@@ -17,7 +19,7 @@ class FacesConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     pack: str = Field(
-        "opencv-zoo",
+        OPENCV_ZOO,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
         description="Model pack: opencv-zoo (comes with the package), or the name of an InsightFace pack in pack_dir, "
         "such as buffalo_l, antelopev2 or auraface.",
@@ -28,16 +30,35 @@ class FacesConfig(BaseModel):
     )
     provider: Provider = Field(
         "auto",
-        description="What runs the networks: auto (of cpu, openvino and cuda the fastest that is there and gives the "
-        "same vectors), cpu, cuda, tensorrt or openvino. One that is asked for by name and is not there is an error "
-        "at start.",
+        description="What runs the networks: auto (cuda where a graphics card works and gives the same vectors, else "
+        "the faster of cpu and openvino), cpu, cuda, tensorrt or openvino. One that is asked for by name and is not "
+        "there is an error at start. With cuda and tensorrt one process for each graphics card runs the networks for "
+        "all workers, in batches.",
     )
     precision: WantedPrecision = Field(
         "auto",
-        description="What the recogniser computes in: auto (bfloat16 where openvino has it, is faster with it and "
-        "still gives vectors of cosine 0.999), float32 or bfloat16.",
+        description="What the recogniser computes in: auto (bfloat16 with openvino, float16 with tensorrt, where that "
+        "is faster and still gives vectors of cosine 0.999), float32, float16 or bfloat16.",
     )
     workers: int = Field(0, ge=0, le=256, description="Worker processes; 0 means one for each core.")
+    gpus: tuple[NonNegativeInt, ...] = Field(
+        (0,),
+        min_length=1,
+        max_length=64,
+        description="Numbers of the graphics cards that cuda and tensorrt use; workers are spread over them.",
+    )
+    shared_inference: bool = Field(
+        False,
+        description="Let one process run the networks for all workers on the CPU too, as it does on a graphics card: "
+        "TO_MEASURE. Not with openvino.",
+    )
+    batch_deadline_ms: float = Field(
+        5.0,
+        ge=0,
+        le=100,
+        description="How long a picture may wait for others that share its batch, in ms; only where one process runs "
+        "the networks. It does not wait while no other worker could ask.",
+    )
     worker_memory_bytes: int = Field(
         1_500_000_000,
         ge=200_000_000,
@@ -98,3 +119,9 @@ class FacesConfig(BaseModel):
         lt=1,
         description="Least cosine distance between the best and the second identity; empty: the pack's own.",
     )
+
+    @model_validator(mode="after")
+    def _can_be_shared(self) -> Self:
+        if self.shared_inference and self.provider == "openvino":
+            raise ValueError("faces.shared_inference is not possible with faces.provider openvino: set one to another")
+        return self

@@ -43,6 +43,14 @@ def confine(config: FacesConfig, provider: str) -> None:
         # Where the log is a file of its own, a worker must still be able to say why it ends.
         if not stat.S_ISREG(os.fstat(sys.stderr.fileno()).st_mode):
             resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    lower_privileges(config)
+
+
+def lower_privileges(config: FacesConfig) -> None:
+    """Become ``faces.worker_user``, where one is named, and never more than that again.
+
+    :raises PackError: if it cannot be had.
+    """
     if config.worker_user is not None:
         become(config.worker_user)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)

@@ -6,13 +6,16 @@ import asyncio
 import logging
 
 from monitor.errors import PackError
+from monitor.faces import wire
+from monitor.faces.child_process import ChildProcess, Program
 from monitor.faces.config import FacesConfig
 from monitor.faces.face import PackInfo
+from monitor.faces.inference.process import InferenceProcesses, is_shared
 from monitor.faces.metrics import FacesMetrics
-from monitor.faces.worker_process import WorkerProcess
 
 log = logging.getLogger(__name__)
 
+_WORKER = "monitor.faces.worker"
 _BACKOFF_INITIAL_S = 0.5
 _BACKOFF_MAX_S = 30.0
 
@@ -24,10 +27,11 @@ class Crew:
         self._config = config
         self._size = size
         self._metrics = metrics
-        self._first: WorkerProcess | None = None
+        self._inference: InferenceProcesses | None = None
+        self._first: ChildProcess | None = None
         self._pack: PackInfo | None = None
-        self._alive: set[WorkerProcess] = set()
-        self._standby: asyncio.Queue[WorkerProcess] = asyncio.Queue()
+        self._alive: set[ChildProcess] = set()
+        self._standby: asyncio.Queue[ChildProcess] = asyncio.Queue()
         self._grown = asyncio.Condition()
         metrics.workers.set_function(lambda: self.strength)
 
@@ -37,7 +41,8 @@ class Crew:
         :raises PackError: if it cannot load the pack, with its own message.
         """
         try:
-            self._first = await WorkerProcess.launch(self._config)
+            self._inference = await self._sharing()
+            self._first = await self._launch()
         except OSError as error:
             raise PackError(f"no worker process can be started: {error.strerror}") from error
         self._alive.add(self._first)
@@ -62,8 +67,10 @@ class Crew:
         for worker in tuple(self._alive):
             await worker.aclose()
         self._alive.clear()
+        if self._inference is not None:
+            await self._inference.aclose()
 
-    async def take(self) -> WorkerProcess:
+    async def take(self) -> ChildProcess:
         """A living worker that stands by; waits until there is one."""
         while True:
             worker = await self._standby.get()
@@ -87,7 +94,7 @@ class Crew:
         async with self._grown:
             await self._grown.wait_for(lambda: self.strength >= self._size)
 
-    async def _seat(self, worker: WorkerProcess | None) -> None:
+    async def _seat(self, worker: ChildProcess | None) -> None:
         """Launch a worker, offer it, wait until it ends, and again."""
         backoff_s = _BACKOFF_INITIAL_S
         try:
@@ -110,10 +117,36 @@ class Crew:
                 self._alive.discard(worker)
                 await worker.aclose()
 
-    async def _launched(self) -> WorkerProcess | None:
+    async def _sharing(self) -> InferenceProcesses | None:
+        """The inference processes, where workers are to share them.
+
+        :raises PackError: if they cannot load the pack; where ``auto`` only tried for a graphics card it goes without.
+        """
+        if not is_shared(self._config):
+            return None
+        processes = InferenceProcesses(self._config)
+        try:
+            await processes.start()
+        except PackError as error:
+            if self._config.provider != "auto" or self._config.shared_inference:
+                raise
+            log.warning("graphics_card_left_out reason=%s", error)
+            return None
+        return processes
+
+    async def _launch(self) -> ChildProcess:
+        """:raises PackError: if it, or the inference process, cannot load the pack."""
+        first: wire.Message = {"config": self._config.model_dump_json()}
+        if self._inference is None:
+            return await ChildProcess.launch(Program(role="a worker", module=_WORKER), first)
+        async with self._inference.line() as line:
+            program = Program(role="a worker", module=_WORKER, descriptors=line.descriptors)
+            return await ChildProcess.launch(program, {**first, "inference": line.hello})
+
+    async def _launched(self) -> ChildProcess | None:
         """A new worker, or None if it could not start with the same pack; the reason is in the log."""
         try:
-            worker = await WorkerProcess.launch(self._config)
+            worker = await self._launch()
         except (PackError, OSError) as error:
             log.error("worker_start_failed reason=%s", error)
             return None
@@ -123,7 +156,7 @@ class Crew:
             return None
         return worker
 
-    async def _offer(self, worker: WorkerProcess) -> None:
+    async def _offer(self, worker: ChildProcess) -> None:
         self._alive.add(worker)
         self._standby.put_nowait(worker)
         async with self._grown:

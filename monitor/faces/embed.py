@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from monitor.errors import PackError
 from monitor.faces.align import CROP_PX
+from monitor.faces.embedded import Embedded
 from monitor.faces.providers import Session
 
 log = logging.getLogger(__name__)
@@ -21,18 +21,7 @@ log = logging.getLogger(__name__)
 MOST_AT_ONCE = 8
 """Crops that are embedded in one run; more would be no quicker and take the more memory."""
 
-_LEAST_NORM = 1e-6
 _SAME_COSINE = 0.9999
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Embedded:
-    """What became of some crops, in their order."""
-
-    embeddings: NDArray[np.float32] = field(repr=False)
-    """Shape (n, D), L2-normalised."""
-    lengths: NDArray[np.float32]
-    """Shape (n,): of the network's features before they were normalised; the longer, the clearer the face."""
 
 
 class Recogniser:
@@ -48,7 +37,8 @@ class Recogniser:
             )
         # InsightFace knows from a network's first nodes how its input is normalised.
         normalisation = ArcFaceONNX(model_file=str(path), session=session)
-        self._mean, self._std = float(normalisation.input_mean), float(normalisation.input_std)
+        self.mean, self.std = float(normalisation.input_mean), float(normalisation.input_std)
+        """What the network wants taken from every value, and the rest divided by."""
         self._session = session
         self._input, self._output = session.get_inputs()[0].name, gives[0].name
         # Some networks were exported for one crop at a time.
@@ -70,10 +60,7 @@ class Recogniser:
     def embed_measured(self, crops: Sequence[NDArray[np.uint8]]) -> Embedded:
         """As :meth:`embed`, with how clear the network found each face."""
         batches = [self._run(crops[begin : begin + self._most]) for begin in range(0, len(crops), self._most)]
-        features = np.concatenate(batches)
-        lengths = np.linalg.norm(features, axis=1, keepdims=True)
-        embeddings: NDArray[np.float32] = features / np.maximum(lengths, np.float32(_LEAST_NORM))
-        return Embedded(embeddings=embeddings, lengths=lengths[:, 0])
+        return Embedded.of(np.concatenate(batches))
 
     def _keeps_crops_apart(self) -> bool:
         """Whether two crops at once give what each gives alone; some exports mix the crops of a batch, or refuse it."""
@@ -93,9 +80,9 @@ class Recogniser:
         for planes, crop in zip(blob, crops, strict=True):
             for plane, channel in zip(planes, reversed(cv2.split(crop)), strict=True):
                 plane[...] = channel
-        if (self._mean, self._std) != (0.0, 1.0):
-            np.subtract(blob, np.float32(self._mean), out=blob)
-            np.divide(blob, np.float32(self._std), out=blob)
+        if (self.mean, self.std) != (0.0, 1.0):
+            np.subtract(blob, np.float32(self.mean), out=blob)
+            np.divide(blob, np.float32(self.std), out=blob)
         return np.asarray(self._session.run([self._output], {self._input: blob})[0], np.float32)
 
 

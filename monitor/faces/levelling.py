@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.faces.align import CROP_PX, TEMPLATE, similarities
-from monitor.faces.embed import Embedded, Recogniser
+from monitor.faces.embedded import Embedded, Embedder
 
 DOUBTED_BELOW = 10.0
 """Length of SFace's feature. Upright faces have 11 to 14, tilted by 20 degrees 9, covered or blurred ones 9 to 11."""
@@ -26,7 +26,7 @@ _LEAST_GAIN = 1.08
 class Leveller:
     """Improves the embedding of at most one face of a picture: each costs two more embeddings."""
 
-    def __init__(self, recogniser: Recogniser) -> None:
+    def __init__(self, recogniser: Embedder) -> None:
         self._recogniser = recogniser
 
     def level(self, picture: NDArray[np.uint8], landmarks: NDArray[np.float32], embedded: Embedded) -> Embedded:

@@ -109,7 +109,7 @@ def prepare(model: onnx.ModelProto, net: SourceNet) -> onnx.ModelProto:
     graph = unquantised(model).graph
     # The recorded shapes of inner values speak of a batch of one.
     del graph.value_info[:]
-    _free_reshapes(graph)
+    free_reshapes(graph)
     _replace_prelu(graph)
     for dimension, free in zip(graph.input[0].type.tensor_type.shape.dim, net.free_input, strict=True):
         _set_dimension(dimension, free)
@@ -154,7 +154,7 @@ def _dequantise(
     return (quantised.astype(np.float32) - zero.astype(np.float32)) * scale
 
 
-def _free_reshapes(graph: onnx.GraphProto) -> None:
+def free_reshapes(graph: onnx.GraphProto) -> None:
     """A leading 1 in a target shape fixes the batch; 0 copies it from the input."""
     shapes = {node.input[1] for node in graph.node if node.op_type == "Reshape"}
     for tensor in graph.initializer:

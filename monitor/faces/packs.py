@@ -10,9 +10,8 @@ from pathlib import Path
 
 from monitor.errors import PackError
 from monitor.faces import opencv_zoo
-from monitor.faces.config import FacesConfig
-
-OPENCV_ZOO = "opencv-zoo"
+from monitor.faces.config import OPENCV_ZOO, FacesConfig, Provider
+from monitor.faces.face import PackInfo
 
 _DETECTOR_PATTERNS = ("det_*.onnx", "scrfd*.onnx")
 _RECOGNISER_PATTERNS = ("w600k*.onnx", "glint*.onnx", "*arcface*.onnx", "*sface*.onnx")
@@ -59,6 +58,28 @@ class PackFiles:
     detector: Path
     recogniser: Path
     thresholds: Thresholds
+
+    def described(
+        self, config: FacesConfig, *, dimension: int, provider: Provider, precision: str, reason: str
+    ) -> PackInfo:
+        """The pack once it is loaded, with the operator's own thresholds.
+
+        :param dimension: of its embeddings.
+        :param reason: why that provider and precision, for an operator.
+        """
+        thresholds = self.thresholds.adjusted(config.similarity_threshold, config.margin)
+        return PackInfo(
+            name=self.name,
+            digest=self.digest,
+            dimension=dimension,
+            licence=self.licence,
+            provider=provider,
+            precision=precision,
+            provider_reason=reason,
+            similarity_threshold=thresholds.similarity_threshold,
+            candidate_threshold=thresholds.candidate_threshold,
+            margin=thresholds.margin,
+        )
 
 
 def locate(config: FacesConfig) -> PackFiles:

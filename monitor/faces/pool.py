@@ -17,13 +17,13 @@ from typing import Any, Generic, TypeVar
 
 from monitor.errors import FrameLossReason, FrameLost, ImageRefused, MonitorError
 from monitor.faces import wire
+from monitor.faces.child_process import ChildGone, ChildProcess
 from monitor.faces.config import FacesConfig
 from monitor.faces.crew import Crew
 from monitor.faces.face import Box, EvidencePictures, PackInfo, PictureFaces
 from monitor.faces.gate import GateVerdict, judge
 from monitor.faces.metrics import FacesMetrics
 from monitor.faces.quarantine import Quarantine, Sample, frame_sample
-from monitor.faces.worker_process import WorkerGone, WorkerProcess
 from monitor.streams.packet import EncodedFrame
 
 log = logging.getLogger(__name__)
@@ -200,7 +200,7 @@ class VisionPool:
 
     async def _lane(self) -> None:
         """Takes one job after the other, with one worker as long as that lives."""
-        worker: WorkerProcess | None = None
+        worker: ChildProcess | None = None
         while True:
             ticket = await self._tickets.get()
             if ticket.answer.done():
@@ -215,7 +215,7 @@ class VisionPool:
             await self._serve(ticket, worker)
             self._in_hand.discard(ticket)
 
-    async def _serve(self, ticket: _Ticket[Any], worker: WorkerProcess) -> None:
+    async def _serve(self, ticket: _Ticket[Any], worker: ChildProcess) -> None:
         started = time.monotonic()
         try:
             async with asyncio.timeout(ticket.timeout_s):
@@ -225,12 +225,12 @@ class VisionPool:
         except TimeoutError:
             self._end(worker, ticket)
             self._lose(ticket, FrameLossReason.TIMED_OUT, f"no answer within {ticket.timeout_s:g} s")
-        except WorkerGone:
+        except ChildGone:
             self._end(worker, ticket)
             self._lose(ticket, FrameLossReason.WORKER_DIED)
         self._metrics.job_seconds.labels(ticket.job).observe(time.monotonic() - started)
 
-    def _end(self, worker: WorkerProcess, ticket: _Ticket[Any]) -> None:
+    def _end(self, worker: ChildProcess, ticket: _Ticket[Any]) -> None:
         worker.kill()
         if digest := self._quarantine.killed(ticket.sample):
             log.error("frame_quarantined sha256=%s job=%s", digest, ticket.job)
@@ -258,7 +258,7 @@ class VisionPool:
 def _settle(ticket: _Ticket[Any], message: wire.Message) -> None:
     """Give the caller what the worker answered.
 
-    :raises WorkerGone: if the answer makes no sense.
+    :raises ChildGone: if the answer makes no sense.
     """
     error: MonitorError | None = None
     result: Any = None
@@ -270,7 +270,7 @@ def _settle(ticket: _Ticket[Any], message: wire.Message) -> None:
         else:
             result = ticket.parse(message)
     except (KeyError, TypeError, ValueError) as nonsense:
-        raise WorkerGone from nonsense
+        raise ChildGone from nonsense
     if ticket.answer.done():
         return
     if error is not None:

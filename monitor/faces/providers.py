@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,7 +35,32 @@ class Precision(StrEnum):
     """What a network computes in."""
 
     FLOAT32 = "float32"
+    FLOAT16 = "float16"
     BFLOAT16 = "bfloat16"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphicsCard:
+    """Which one, and what it is told."""
+
+    number: int = 0
+    cache_dir: Path | None = None
+    """Folder for TensorRT's engines, which take minutes to build; None builds them at every start."""
+
+    def options(self, provider: Provider, precision: Precision) -> dict[str, str]:
+        """ONNX Runtime's options of ``cuda`` or ``tensorrt``."""
+        device = {"device_id": str(self.number)}
+        if provider == "cuda":
+            # Ten bits of mantissa would give other vectors. An exhaustive search for every new size takes seconds.
+            return {**device, "use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+        cached = {} if self.cache_dir is None else _engine_cache(self.cache_dir / "tensorrt")
+        return {**device, "trt_fp16_enable": "1" if precision is Precision.FLOAT16 else "0", **cached}
+
+
+def _engine_cache(folder: Path) -> dict[str, str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    cache = {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(folder)}
+    return {**cache, "trt_timing_cache_enable": "1", "trt_timing_cache_path": str(folder)}
 
 
 class TensorInfo(Protocol):
@@ -84,6 +110,8 @@ def precisions(provider: Provider) -> tuple[Precision, ...]:
 
     :raises PackError: if its software is installed and cannot be loaded.
     """
+    if provider == "tensorrt":
+        return (Precision.FLOAT32, Precision.FLOAT16)
     if provider != "openvino":
         return (Precision.FLOAT32,)
     try:
@@ -93,30 +121,43 @@ def precisions(provider: Provider) -> tuple[Precision, ...]:
     return (Precision.FLOAT32, Precision.BFLOAT16) if has_bfloat16() else (Precision.FLOAT32,)
 
 
-def open_session(path: Path, provider: Provider, precision: Precision = Precision.FLOAT32) -> Session:
-    """Load the network in ``path`` on a provider, never ``auto``, with one thread.
+def open_session(
+    network: Path | bytes,
+    provider: Provider,
+    precision: Precision = Precision.FLOAT32,
+    card: GraphicsCard | None = None,
+) -> Session:
+    """Load a network on a provider, never ``auto``, with one thread.
 
-    :param precision: what it computes in; only openvino has another than float32.
+    :param network: its ONNX file, or that file's content; openvino takes files only.
+    :param precision: what it computes in; one of :func:`precisions`.
+    :param card: which graphics card; None is the first.
     :raises PackError: if the file cannot be run, or the provider did not take it.
     """
     if provider == "openvino":
         # The package is an optional extra.
         from monitor.faces.openvino_session import OpenVinoSession
 
-        return OpenVinoSession(path, precision)
+        assert isinstance(network, Path)
+        return OpenVinoSession(network, precision)
     names = _ONNXRUNTIME_NAMES[provider]
+    told: list[dict[str, str]] = [{} for _ in names]
     if provider in GPU_PROVIDERS:
         # CUDA and cuDNN that came as Python packages are not on the loader's path.
         onnxruntime.preload_dlls()
+        card = card or GraphicsCard()
+        told = [card.options("cuda" if "CUDA" in name else "tensorrt", precision) for name in names[:-1]] + [{}]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
     try:
-        session: Any = onnxruntime.InferenceSession(str(path), options, providers=list(names))
+        source = network if isinstance(network, bytes) else str(network)
+        session: Any = onnxruntime.InferenceSession(source, options, providers=list(names), provider_options=told)
     # ONNX Runtime's own exceptions share no base class below Exception.
     except Exception as error:
-        raise PackError(f"ONNX Runtime cannot run {path}: {_first_line(error)}") from error
+        name = "a rewritten network" if isinstance(network, bytes) else network
+        raise PackError(f"ONNX Runtime cannot run {name}: {_first_line(error)}") from error
     # ONNX Runtime goes on without a provider whose libraries are missing.
     if names[0] not in session.get_providers():
         raise PackError(f"faces.provider {provider} did not start, only {session.get_providers()}: {_GPU_REMEDY}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from monitor.faces.packs import OPENCV_ZOO
+from monitor.faces.config import OPENCV_ZOO
 from monitor.gallery.calibration import Calibration, MatchingScores
 from monitor.gallery.score_tail import Tail
 from monitor.gallery.stranger_scores import StrangerScores

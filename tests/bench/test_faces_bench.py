@@ -15,7 +15,7 @@ from monitor.bench.faces_pictures import CROWD, FACE_PX, HEIGHT, WIDTH, crowded_
 from monitor.bench.faces_row import FaceCost, FacesRow
 from monitor.cli.main import main
 from monitor.errors import MonitorError
-from monitor.faces import analyser as analysers
+from monitor.faces import loading
 from monitor.faces.config import FacesConfig
 
 ROW = FacesRow(
@@ -90,7 +90,7 @@ def test_a_way_that_misses_a_face_ends_the_bench() -> None:
 
 
 def test_the_pictures_show_faces_of_a_presenters_size(cache_dir: Path) -> None:
-    analyser = analysers.load(FacesConfig(provider="cpu", cache_dir=cache_dir / "networks"))
+    analyser = loading.load(FacesConfig(provider="cpu", cache_dir=cache_dir / "networks"))
     for picture, count in [*((single, 1) for single in single_pictures()), (crowded_picture(), CROWD)]:
         assert picture.shape == (HEIGHT, WIDTH, 3)
         faces = analyser.faces(picture)

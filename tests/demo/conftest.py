@@ -11,9 +11,10 @@ from monitor.demo.clip import Clip, Picture
 from monitor.demo.face_swap import open_detector
 from monitor.demo.portraits import OBAMA_OFFICIAL
 from monitor.demo.rooms import ROOMS, DemoRoom
-from monitor.faces.analyser import FaceAnalyser, load
+from monitor.faces.analyser import FaceAnalyser
 from monitor.faces.config import FacesConfig
 from monitor.faces.detect import Detector
+from monitor.faces.loading import load
 
 
 @pytest.fixture(scope="session")

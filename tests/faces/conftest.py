@@ -15,7 +15,7 @@ import pytest
 import skimage.data
 from faces.pictures import Picture, room_picture
 
-from monitor.faces import analyser as analysers
+from monitor.faces import loading
 from monitor.faces.analyser import FaceAnalyser
 from monitor.faces.config import FacesConfig
 from monitor.streams.packet import EncodedFrame, Packet, VideoFormat
@@ -36,7 +36,7 @@ def faces_config(faces_cache: Path) -> FacesConfig:
 
 @pytest.fixture(scope="session")
 def analyser(faces_config: FacesConfig) -> FaceAnalyser:
-    return analysers.load(faces_config)
+    return loading.load(faces_config)
 
 
 @pytest.fixture(scope="session")

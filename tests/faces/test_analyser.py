@@ -14,6 +14,7 @@ from insightface.utils import face_align
 
 from monitor.errors import PackError
 from monitor.faces import analyser as analysers
+from monitor.faces import loading
 from monitor.faces.analyser import FaceAnalyser
 from monitor.faces.config import FacesConfig
 from monitor.faces.embed import Recogniser
@@ -132,7 +133,7 @@ def test_a_small_or_blurred_face_is_reported_without_embedding(
 def test_a_face_that_the_detector_doubts_is_reported_without_embedding(
     portraits: dict[str, Picture], faces_config: FacesConfig
 ) -> None:
-    strict = analysers.load(faces_config.model_copy(update={"min_det_score": 0.999}))
+    strict = loading.load(faces_config.model_copy(update={"min_det_score": 0.999}))
     assert _only_face(strict, portraits["astronaut"]).embedding is None
 
 
@@ -162,7 +163,7 @@ def test_a_moving_face_is_known_again_small_mirrored_and_at_200_kbit(
 
 
 def test_the_operators_thresholds_replace_the_packs(faces_config: FacesConfig, analyser: FaceAnalyser) -> None:
-    own = analysers.load(faces_config.model_copy(update={"similarity_threshold": 0.5, "margin": 0.2})).info
+    own = loading.load(faces_config.model_copy(update={"similarity_threshold": 0.5, "margin": 0.2})).info
     assert (own.similarity_threshold, own.margin) == (0.5, 0.2)
     gap = analyser.info.similarity_threshold - analyser.info.candidate_threshold
     assert own.candidate_threshold == pytest.approx(0.5 - gap)
@@ -172,7 +173,7 @@ def test_an_insightface_pack_finds_and_tells_apart(
     insightface_folder: Path, portraits: dict[str, Picture], faces_config: FacesConfig
 ) -> None:
     config = faces_config.model_copy(update={"pack": "buffalo_s", "pack_dir": insightface_folder})
-    loaded = analysers.load(config)
+    loaded = loading.load(config)
     assert loaded.info.name == "buffalo_s"
     assert "non-commercial" in loaded.info.licence
     assert loaded.info.similarity_threshold == 0.45
@@ -185,7 +186,7 @@ def test_an_insightface_detector_finds_a_face_that_fills_the_picture(
     insightface_folder: Path, portraits: dict[str, Picture], faces_config: FacesConfig
 ) -> None:
     config = faces_config.model_copy(update={"pack": "buffalo_s", "pack_dir": insightface_folder})
-    loaded = analysers.load(config)
+    loaded = loading.load(config)
     portrait = portraits["obama_senate_portrait"]
     box = _only_face(loaded, portrait).box
     close_up = portrait[round(box.y1) : round(box.y2), round(box.x1) : round(box.x2)]
@@ -198,4 +199,4 @@ def test_a_detection_network_in_place_of_the_recogniser_is_refused(
     (tmp_path / "scrfd.onnx").symlink_to(insightface_folder / "scrfd.onnx")
     (tmp_path / "w600k_r50.onnx").symlink_to(insightface_folder / "scrfd.onnx")
     with pytest.raises(PackError, match=r"w600k_r50\.onnx"):
-        analysers.load(faces_config.model_copy(update={"pack": "buffalo_l", "pack_dir": tmp_path}))
+        loading.load(faces_config.model_copy(update={"pack": "buffalo_l", "pack_dir": tmp_path}))

@@ -13,9 +13,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from monitor.errors import PackError
 from monitor.faces import choice as choices
-from monitor.faces.analyser import load
 from monitor.faces.choice import Choice, Trial, choose, fastest, probe_crops
 from monitor.faces.config import FacesConfig, Provider
+from monitor.faces.loading import load
 from monitor.faces.metrics import FacesMetrics
 from monitor.faces.packs import locate
 from monitor.faces.pool import VisionPool

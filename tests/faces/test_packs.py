@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 
 from monitor.errors import PackError
-from monitor.faces import analyser as analysers
+from monitor.faces import loading
 from monitor.faces.analyser import FaceAnalyser
 from monitor.faces.config import FacesConfig, Provider
 from monitor.faces.packs import locate
@@ -78,7 +78,7 @@ def test_the_digest_of_a_folder_follows_the_two_files_that_are_loaded(tmp_path: 
 
 def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PackError, match=r"cannot run .*w600k_r50\.onnx"):
-        analysers.load(_folder(tmp_path, "det_10g.onnx", "w600k_r50.onnx"))
+        loading.load(_folder(tmp_path, "det_10g.onnx", "w600k_r50.onnx"))
 
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
@@ -87,7 +87,7 @@ def test_a_gpu_that_was_asked_for_and_is_not_there_is_an_error(
 ) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(PackError, match=rf"faces\.provider {provider} is not there.*install onnxruntime-gpu"):
-        analysers.load(faces_config.model_copy(update={"provider": provider}))
+        loading.load(faces_config.model_copy(update={"provider": provider}))
 
 
 @pytest.mark.skipif(
@@ -103,14 +103,14 @@ def test_a_gpu_library_that_does_not_start_is_an_error_and_never_the_cpu(faces_c
 @pytest.mark.skipif(HAS_OPENVINO, reason="openvino is installed")
 def test_openvino_that_was_asked_for_and_is_not_there_is_an_error(faces_config: FacesConfig) -> None:
     with pytest.raises(PackError, match=r"openvino is not there, but cpu.*: install the package openvino"):
-        analysers.load(faces_config.model_copy(update={"provider": "openvino"}))
+        loading.load(faces_config.model_copy(update={"provider": "openvino"}))
 
 
 @pytest.mark.skipif(not HAS_OPENVINO, reason="the package openvino is not installed")
 def test_openvino_gives_the_same_faces_as_onnx_runtime(
     analyser: FaceAnalyser, faces_config: FacesConfig, portraits: dict[str, np.ndarray]
 ) -> None:
-    other = analysers.load(faces_config.model_copy(update={"provider": "openvino", "precision": "float32"}))
+    other = loading.load(faces_config.model_copy(update={"provider": "openvino", "precision": "float32"}))
     assert other.info.provider == "openvino"
     assert other.info.digest == analyser.info.digest
     for picture in portraits.values():

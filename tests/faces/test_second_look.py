@@ -13,11 +13,11 @@ from faces.pictures import Picture
 from monitor.evaluation.geometry import far_away, rotated
 from monitor.evaluation.shot import Shot
 from monitor.evaluation.studio import Sitter, recorded
-from monitor.faces import analyser as analysers
+from monitor.faces import loading
 from monitor.faces.analyser import FaceAnalyser
 from monitor.faces.config import FacesConfig
 from monitor.faces.detect import Detections
-from monitor.faces.embed import Embedded
+from monitor.faces.embedded import Embedded
 from monitor.faces.levelling import Leveller
 from monitor.faces.second_look import MOST_LOOKED_AT, WINDOW_PX, SecondLook
 
@@ -137,7 +137,7 @@ def test_nothing_is_found_where_there_is_nothing() -> None:
 
 @pytest.fixture(scope="module")
 def single_look(faces_config: FacesConfig) -> FaceAnalyser:
-    return analysers.load(faces_config.model_copy(update={"second_look": False}))
+    return loading.load(faces_config.model_copy(update={"second_look": False}))
 
 
 HIDDEN: dict[str, Callable[[Shot], Shot]] = {

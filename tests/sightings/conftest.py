@@ -13,7 +13,7 @@ from support.rooms import frame_at
 
 from monitor.demo.clip import FPS, Picture
 from monitor.demo.portraits import PHOTOS
-from monitor.faces import analyser as analysers
+from monitor.faces import loading
 from monitor.faces.analyser import FaceAnalyser
 from monitor.faces.config import FacesConfig
 from monitor.faces.face import PictureFaces
@@ -36,7 +36,7 @@ def networks_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def analyser(networks_dir: Path) -> FaceAnalyser:
-    return analysers.load(FacesConfig(cache_dir=networks_dir, workers=1))
+    return loading.load(FacesConfig(cache_dir=networks_dir, workers=1))
 
 
 @pytest.fixture(scope="session")
