@@ -52,6 +52,8 @@ class ChildProcess:
         """Whether it was asked anything since: one that ends before that would end again."""
         self.connection = connection
         """To send descriptors over; everything else goes through :meth:`ask`."""
+        self.needs: ChildProcess | None = None
+        """Another one, without which it cannot work: it ends with that."""
         self._process = process
         self._reader = reader
         self._writer = writer
@@ -120,6 +122,9 @@ class ChildProcess:
 
     async def ended(self) -> int:
         """Wait until the process has ended, close the connection, and return its status."""
+        if self.needs is not None:
+            await _first_to_end(self._process, self.needs)
+            self.kill()
         status = await self._process.wait()
         self._writer.close()
         return status
@@ -153,6 +158,15 @@ class ChildProcess:
                 writer.close()
                 raise
         return cls(process, ours, reader, writer)
+
+
+async def _first_to_end(process: asyncio.subprocess.Process, needed: ChildProcess) -> None:
+    ends = [asyncio.ensure_future(process.wait()), asyncio.ensure_future(needed.ended())]
+    try:
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for end in ends:
+            end.cancel()
 
 
 def _environment() -> dict[str, str]:

@@ -50,7 +50,7 @@ class FacesConfig(BaseModel):
     shared_inference: bool = Field(
         False,
         description="Let one process run the networks for all workers on the CPU too, as it does on a graphics card: "
-        "TO_MEASURE. Not with openvino.",
+        "to try that way without one. Slower there, and not possible with openvino.",
     )
     batch_deadline_ms: float = Field(
         5.0,

@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 
 from monitor.errors import PackError
 from monitor.faces import wire
 from monitor.faces.child_process import ChildProcess, Program
 from monitor.faces.config import FacesConfig
 from monitor.faces.face import PackInfo
-from monitor.faces.inference.process import InferenceProcesses, is_shared
+from monitor.faces.inference.process import InferenceProcesses, Line, is_shared
 from monitor.faces.metrics import FacesMetrics
 
 log = logging.getLogger(__name__)
 
-_WORKER = "monitor.faces.worker"
 _BACKOFF_INITIAL_S = 0.5
 _BACKOFF_MAX_S = 30.0
+
+
+async def launch_worker(config: FacesConfig, line: Line | None = None) -> ChildProcess:
+    """Start a worker, and wait until it can be given jobs.
+
+    :param line: to the inference process whose networks it is to use; None for networks of its own.
+    :raises PackError: with the worker's own words, or how it ended, if it cannot load the pack.
+    """
+    first: wire.Message = {"config": config.model_dump_json()}
+    program = Program(role="a worker", module="monitor.faces.worker")
+    if line is None:
+        return await ChildProcess.launch(program, first)
+    program = replace(program, descriptors=line.descriptors)
+    worker = await ChildProcess.launch(program, {**first, "inference": line.process.hello})
+    worker.needs = line.process
+    return worker
 
 
 class Crew:
@@ -132,16 +148,15 @@ class Crew:
                 raise
             log.warning("graphics_card_left_out reason=%s", error)
             return None
+        self._metrics.inference_processes.set_function(lambda: processes.count)
         return processes
 
     async def _launch(self) -> ChildProcess:
         """:raises PackError: if it, or the inference process, cannot load the pack."""
-        first: wire.Message = {"config": self._config.model_dump_json()}
         if self._inference is None:
-            return await ChildProcess.launch(Program(role="a worker", module=_WORKER), first)
+            return await launch_worker(self._config)
         async with self._inference.line() as line:
-            program = Program(role="a worker", module=_WORKER, descriptors=line.descriptors)
-            return await ChildProcess.launch(program, {**first, "inference": line.hello})
+            return await launch_worker(self._config, line)
 
     async def _launched(self) -> ChildProcess | None:
         """A new worker, or None if it could not start with the same pack; the reason is in the log."""

@@ -15,6 +15,7 @@ from monitor.faces.decode import Decoder, Picture
 from monitor.faces.draw import boxed_jpeg, crop_jpeg, others_hidden
 from monitor.faces.face import PictureFaces
 from monitor.faces.images import decode_image
+from monitor.faces.inference.link import InferenceGone
 from monitor.faces.luma import is_same, luma_hash
 
 
@@ -38,6 +39,9 @@ class Desk:
             return jobs[message["job"]](message)
         except FrameLost as error:
             return {"lost": error.reason, "detail": str(error)}
+        except InferenceGone:
+            # Not the picture's fault; the daemon replaces this worker.
+            return {"lost": FrameLossReason.WORKER_DIED, "detail": "the process that runs its networks ended"}
         except ImageRefused as error:
             return {"refused": str(error)}
 

@@ -12,6 +12,11 @@ class FacesMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.workers = Gauge("monitor_faces_workers", "Worker processes that have loaded the pack.", registry=registry)
+        self.inference_processes = Gauge(
+            "monitor_faces_inference_processes",
+            "Processes that run the networks for all workers: one for each graphics card, else 0.",
+            registry=registry,
+        )
         self.provider = Gauge(
             "monitor_faces_provider_info",
             "Always 1: what runs the networks, what the recogniser computes in, and why.",

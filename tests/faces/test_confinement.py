@@ -21,10 +21,10 @@ from support.waiting import wait_for
 
 from monitor.errors import FrameLossReason, FrameLost, PackError
 from monitor.faces.config import FacesConfig
+from monitor.faces.crew import launch_worker
 from monitor.faces.metrics import FacesMetrics
 from monitor.faces.pool import VisionPool
 from monitor.faces.quarantine import digest, frame_sample
-from monitor.faces.worker_process import WorkerProcess
 from monitor.streams.packet import EncodedFrame
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="the limits are Linux's")
@@ -124,7 +124,7 @@ async def test_a_worker_of_root_gives_its_rights_up_and_still_works(
 async def test_a_user_that_is_not_there_fails_the_start_by_name(faces_config: FacesConfig) -> None:
     config = faces_config.model_copy(update={"worker_user": "no-such-user"})
     with pytest.raises(PackError, match=r"faces\.worker_user 'no-such-user'"):
-        await WorkerProcess.launch(config)
+        await launch_worker(config)
 
 
 async def _kill_over(pool: VisionPool, frame: EncodedFrame, number: signal.Signals) -> FrameLost:

@@ -27,24 +27,33 @@ from support.waiting import wait_for
 from monitor.errors import FrameLossReason, FrameLost, ImageRefused, PackError
 from monitor.faces.analyser import FaceAnalyser
 from monitor.faces.config import FacesConfig
+from monitor.faces.crew import launch_worker
 from monitor.faces.metrics import FacesMetrics
 from monitor.faces.pool import VisionPool
-from monitor.faces.worker_process import WorkerProcess
 from monitor.streams.packet import EncodedFrame
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-REGISTRY = CollectorRegistry()
 
 
 def value(registry: CollectorRegistry, name: str, **labels: str) -> float:
     return registry.get_sample_value(name, labels) or 0.0
 
 
+@pytest.fixture(scope="module", params=[False, True], ids=["own networks", "shared inference"])
+def shared(request: pytest.FixtureRequest) -> bool:
+    """As on the CPU, and as on a graphics card."""
+    return bool(request.param)
+
+
+@pytest.fixture(scope="module")
+def registry(shared: bool) -> CollectorRegistry:
+    return CollectorRegistry()
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def pool(faces_config: FacesConfig) -> AsyncIterator[VisionPool]:
+async def pool(faces_config: FacesConfig, shared: bool, registry: CollectorRegistry) -> AsyncIterator[VisionPool]:
     """One worker and the spare one; tests may kill either."""
-    running = VisionPool(faces_config, FacesMetrics(REGISTRY))
+    running = VisionPool(faces_config.model_copy(update={"shared_inference": shared}), FacesMetrics(registry))
     await running.start()
     yield running
     await running.aclose()
@@ -115,17 +124,19 @@ async def test_what_is_no_picture_is_refused_and_the_worker_stays(
     assert {process.pid for process in _worker_processes()} == before
 
 
-async def test_a_garbage_packet_is_undecodable_and_the_worker_stays(pool: VisionPool, face_frame: EncodedFrame) -> None:
+async def test_a_garbage_packet_is_undecodable_and_the_worker_stays(
+    pool: VisionPool, registry: CollectorRegistry, face_frame: EncodedFrame
+) -> None:
     await pool.ready()
     before = {process.pid for process in _worker_processes()}
-    lost = value(REGISTRY, "monitor_faces_frames_lost_total", reason="undecodable")
+    lost = value(registry, "monitor_faces_frames_lost_total", reason="undecodable")
     for data in (b"\0" * 500, os.urandom(5000), face_frame.packets[0].data[:40]):
         packet = dataclasses.replace(face_frame.packets[0], data=data)
         with pytest.raises(FrameLost) as caught:
             await pool.analyse(dataclasses.replace(face_frame, packets=(packet,)))
         assert caught.value.reason is FrameLossReason.UNDECODABLE
     assert {process.pid for process in _worker_processes()} == before
-    assert value(REGISTRY, "monitor_faces_frames_lost_total", reason="undecodable") == lost + 3
+    assert value(registry, "monitor_faces_frames_lost_total", reason="undecodable") == lost + 3
     assert await pool.analyse(face_frame)
 
 
@@ -198,9 +209,9 @@ async def test_a_caller_that_gives_up_disturbs_nobody(pool: VisionPool, face_fra
 
 
 async def test_a_killed_worker_loses_its_frame_and_is_replaced_within_a_second(
-    pool: VisionPool, face_frame: EncodedFrame
+    pool: VisionPool, registry: CollectorRegistry, face_frame: EncodedFrame
 ) -> None:
-    lost = value(REGISTRY, "monitor_faces_frames_lost_total", reason="worker_died")
+    lost = value(registry, "monitor_faces_frames_lost_total", reason="worker_died")
     task, pid = await _job_in_a_stopped_worker(pool, face_frame)
     waiting = asyncio.ensure_future(pool.analyse(face_frame))
     started = time.monotonic()
@@ -210,25 +221,27 @@ async def test_a_killed_worker_loses_its_frame_and_is_replaced_within_a_second(
     assert caught.value.reason is FrameLossReason.WORKER_DIED
     assert (await waiting)[0].faces
     assert time.monotonic() - started < 1.0
-    assert value(REGISTRY, "monitor_faces_frames_lost_total", reason="worker_died") == lost + 1
+    assert value(registry, "monitor_faces_frames_lost_total", reason="worker_died") == lost + 1
     await asyncio.wait_for(pool.ready(), 15)
     assert pool.workers == 2
     assert pid not in {process.pid for process in _worker_processes()}
 
 
-async def test_a_spare_worker_that_dies_is_replaced(pool: VisionPool, face_frame: EncodedFrame) -> None:
+async def test_a_spare_worker_that_dies_is_replaced(
+    pool: VisionPool, registry: CollectorRegistry, face_frame: EncodedFrame
+) -> None:
     await pool.ready()
-    exits = value(REGISTRY, "monitor_faces_worker_exits_total")
+    exits = value(registry, "monitor_faces_worker_exits_total")
     for process in _worker_processes():
         process.kill()
     await wait_for(
-        lambda: value(REGISTRY, "monitor_faces_worker_exits_total") == exits + 2,
+        lambda: value(registry, "monitor_faces_worker_exits_total") == exits + 2,
         timeout_s=15,
         what="both ends are counted",
     )
     assert (await pool.analyse(face_frame))[0].faces
     await asyncio.wait_for(pool.ready(), 15)
-    assert value(REGISTRY, "monitor_faces_workers") == 2
+    assert value(registry, "monitor_faces_workers") == 2
 
 
 async def test_workers_leave_interrupts_to_the_daemon(pool: VisionPool, face_frame: EncodedFrame) -> None:
@@ -298,7 +311,7 @@ async def test_a_worker_imports_from_where_the_daemon_does(
 ) -> None:
     (tmp_path / "numpy.py").write_text("raise RuntimeError('not this one')")
     monkeypatch.chdir(tmp_path)
-    worker = await WorkerProcess.launch(faces_config)
+    worker = await launch_worker(faces_config)
     assert worker.alive
     await worker.aclose()
     assert not worker.alive

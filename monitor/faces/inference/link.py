@@ -119,6 +119,10 @@ def map_memory(descriptor: int) -> mmap.mmap:
         os.close(descriptor)
 
 
+class InferenceGone(Exception):
+    """The inference process has ended; never leaves a worker."""
+
+
 class InferenceClient:
     """A worker's side: a :class:`monitor.faces.inference.candidates.CandidateNetwork`, and a recogniser's features."""
 
@@ -129,7 +133,7 @@ class InferenceClient:
     def candidates(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Candidates]:
         """See the protocol. All pictures are asked for at once.
 
-        :raises EOFError: if the inference process is gone.
+        :raises InferenceGone: if the process has ended.
         """
         found = self._ask(Network.DETECTOR, [picture[np.newaxis] for picture in pictures])
         return [output.reshape(-1, VALUES_OF_A_CANDIDATE) for output in found]
@@ -137,7 +141,7 @@ class InferenceClient:
     def features(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """What the recogniser says of each crop (shape (112, 112, 3), BGR): shape (n, D), not normalised.
 
-        :raises EOFError: if the inference process is gone.
+        :raises InferenceGone: if the process has ended.
         """
         parts = [np.stack(crops[begin : begin + LARGEST]) for begin in range(0, len(crops), LARGEST)]
         return np.concatenate([self._ask(Network.RECOGNISER, [part])[0] for part in parts])
@@ -151,16 +155,19 @@ class InferenceClient:
             offset += requests[-1].size
         if offset > MEMORY_BYTES:
             raise ValueError(f"pictures of {offset} bytes in one request, at most {MEMORY_BYTES} fit")
-        for request, group in zip(requests, groups, strict=True):
-            request.pictures(self._memory)[:] = group
-            self._connection.send(request.encode())
-        # They come in any order.
-        answers = [self._receive() for _ in requests]
+        try:
+            for request, group in zip(requests, groups, strict=True):
+                request.pictures(self._memory)[:] = group
+                self._connection.send(request.encode())
+            # They come in any order.
+            answers = [self._receive() for _ in requests]
+        except ConnectionError as error:
+            raise InferenceGone from error
         by_offset = {answer.offset: answer.output for answer in answers}
         return [by_offset[request.offset] for request in requests]
 
     def _receive(self) -> Answer:
         data = self._connection.recv(MOST_MESSAGE_BYTES)
         if not data:
-            raise EOFError("the inference process is gone")
+            raise InferenceGone
         return Answer.decode(data)

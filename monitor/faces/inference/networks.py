@@ -30,7 +30,7 @@ _CROP_SHAPE = (CROP_PX, CROP_PX)
 _ROOM_SHAPES = (384, 640), (640, 384), (96, 160), (160, 96)
 """Heights and widths at which landscape and portrait rooms are searched."""
 _TIMED_RUNS = 5
-_TIMED_BATCH = 8
+_TIMED_BATCH = 4
 _LEAST_IN_COMMON = 0.9
 
 
@@ -46,47 +46,47 @@ class Networks:
 
 
 def load(config: FacesConfig, gpu: int) -> Networks:
-    """Load the configured pack, try it against plain ONNX Runtime on the CPU, and run every batch once.
+    """Load the configured pack, try it against plain ONNX Runtime on the CPU, and prepare a card for every batch.
 
     :param gpu: number of the graphics card.
     :raises PackError: if the pack or the provider is missing, altered, unusable, or gives other vectors.
     """
     files = packs.locate(config)
-    provider = _provider(config)
+    card = GraphicsCard(number=gpu, cache_dir=config.cache_dir)
+    if config.provider != "auto":
+        require(config.provider)
+        return _loaded(files, config, config.provider, card)
+    if "cuda" in available():
+        try:
+            return _loaded(files, config, "cuda", card)
+        except PackError as error:
+            if not config.shared_inference:
+                raise
+            log.warning("provider_left_out provider=cuda reason=%s", error)
+    if not config.shared_inference:
+        raise PackError("ONNX Runtime has no provider for a graphics card")
+    return _loaded(files, config, "cpu", card)
+
+
+def _loaded(files: packs.PackFiles, config: FacesConfig, provider: Provider, card: GraphicsCard) -> Networks:
     wanted = [one for one in precisions(provider) if config.precision in ("auto", one)]
+    if not wanted:
+        raise PackError(f"faces.precision {config.precision}: {provider} cannot compute in it here; set it to auto")
     plain = Recogniser(files.recogniser, open_session(files.recogniser, "cpu"))
     recogniser = graph.recogniser_graph(onnx.load(files.recogniser), mean=plain.mean, std=plain.std)
     source = onnx.load(files.detector)
     fixed = _fixed_size(source)
     detector = graph.yunet_graph(source) if files.name == OPENCV_ZOO else graph.scrfd_graph(source)
-    if not wanted:
-        raise PackError(f"faces.precision {config.precision}: {provider} cannot compute in it here; set it to auto")
-    contest = _Contest(provider, GraphicsCard(number=gpu, cache_dir=config.cache_dir))
+    contest = _Contest(provider, card)
     embedding, precision, reason = contest.best(recogniser, wanted, _CROP_SHAPE, _vector_cosine(plain))
     # Boxes and landmarks would move in any other.
     shape = _ROOM_SHAPES[0] if fixed is None else fixed[::-1]
     finding, _, told = contest.best(detector, [Precision.FLOAT32], shape, _candidate_cosine(detector))
-    networks = Networks(
-        info=files.described(
-            config,
-            dimension=plain.dimension,
-            provider=provider,
-            precision=precision,
-            reason=f"one process for all workers; recogniser: {reason}; detector: {told}",
-        ),
-        detector=finding,
-        recogniser=embedding,
-        fixed_size=fixed,
-    )
+    reason = f"one process for all workers; recogniser: {reason}; detector: {told}"
+    info = files.described(config, dimension=plain.dimension, provider=provider, precision=precision, reason=reason)
+    networks = Networks(info=info, detector=finding, recogniser=embedding, fixed_size=fixed)
     _warm_up(networks)
     return networks
-
-
-def _provider(config: FacesConfig) -> Provider:
-    if config.provider == "auto":
-        return "cuda" if "cuda" in available() else "cpu"
-    require(config.provider)
-    return config.provider
 
 
 class _Contest:
@@ -182,8 +182,12 @@ def _ms_each(network: BoundNetwork, shape: tuple[int, int]) -> float:
 
 
 def _warm_up(networks: Networks) -> None:
-    """Run every batch that rooms of the usual shapes make; the largest first, which bounds what the others need."""
-    sizes = sorted(BUCKETS, key=lambda size: (size not in (1, LARGEST), -size))
+    """Run every batch that rooms of the usual shapes make; the largest first, which bounds what the others need.
+
+    A processor needs no preparing for a size.
+    """
+    on_card = networks.info.provider in GPU_PROVIDERS
+    sizes = sorted(BUCKETS, key=lambda size: (size not in (1, LARGEST), -size)) if on_card else [1]
     shapes = _ROOM_SHAPES if networks.fixed_size is None else [networks.fixed_size[::-1]]
     pairs = [(networks.detector, shape) for shape in shapes] + [(networks.recogniser, _CROP_SHAPE)]
     for network, shape in pairs:

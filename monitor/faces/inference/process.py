@@ -10,10 +10,9 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from monitor.errors import PackError
-from monitor.faces import wire
 from monitor.faces.child_process import ChildProcess, Program
 from monitor.faces.config import FacesConfig
 from monitor.faces.face import PackInfo
@@ -42,8 +41,8 @@ class Line:
 
     descriptors: tuple[int, int]
     """Socket and memory; open until the block that gave it ends."""
-    hello: wire.Message = field(repr=False)
-    """What the inference process said of itself."""
+    process: ChildProcess
+    """The inference process."""
 
 
 class InferenceProcesses:
@@ -90,7 +89,7 @@ class InferenceProcesses:
             # Where it has just ended the worker will find that out.
             with contextlib.suppress(ConnectionError):
                 socket.send_fds(process.connection, [b"\0"], [theirs.fileno(), memory])
-            yield Line(descriptors=(ours.fileno(), memory), hello=process.hello)
+            yield Line(descriptors=(ours.fileno(), memory), process=process)
         finally:
             ours.close()
             theirs.close()

@@ -38,7 +38,7 @@ from monitor.faces.worker import receive
 
 log = logging.getLogger(__name__)
 
-_STUCK_S = 60.0
+STUCK_S = 60.0
 """A batch that takes longer is not going to end: the process does."""
 
 
@@ -87,7 +87,7 @@ class Lane:
     def stuck(self) -> bool:
         """Whether the network has been running one batch for so long that it never will end."""
         since = self._since
-        return since is not None and time.monotonic() - since > _STUCK_S
+        return since is not None and time.monotonic() - since > STUCK_S
 
     def add(self, wish: _Wish) -> None:
         """Let a request wait; ``room.changed`` is held."""
@@ -160,7 +160,7 @@ class Server:
         with selectors.DefaultSelector() as selector:
             selector.register(daemon, selectors.EVENT_READ)
             while not any(lane.stuck for lane in self._lanes.values()):
-                for key, _ in selector.select(timeout=_STUCK_S / 4):
+                for key, _ in selector.select(timeout=STUCK_S / 4):
                     if key.fileobj is not daemon:
                         self._hear(key.data, selector)
                     elif (client := _announced(daemon)) is not None:
@@ -168,7 +168,7 @@ class Server:
                         self._count(1)
                     else:
                         return
-        log.error("inference_stuck seconds=%.0f", _STUCK_S)
+        log.error("inference_stuck seconds=%.0f", STUCK_S)
 
     def _hear(self, client: _Client, selector: selectors.BaseSelector) -> None:
         """Let what a worker asks wait for its network; one that asks nonsense is not heard any more."""
