@@ -23,6 +23,8 @@ _FOURTH = 0.5
 _TRIED = 8
 """Columns (or rows) on each side of the face that are tried, those with the most of an edge."""
 
+_Sides = tuple[NDArray[np.intp], NDArray[np.intp]]
+
 
 def inset_around(picture: NDArray[np.uint8], face: Box) -> Box | None:
     """The rectangle around ``face`` whose straight edges are seen best; None if there is none.
@@ -35,31 +37,37 @@ def inset_around(picture: NDArray[np.uint8], face: Box) -> Box | None:
     height, width = picture.shape[:2]
     left, right = max(0, int(face.x1 - _REACH * face.width)), min(width, int(face.x2 + _REACH * face.width))
     top, bottom = max(0, int(face.y1 - _REACH * face.height)), min(height, int(face.y2 + _REACH * face.height))
-    grey = cv2.cvtColor(picture[top:bottom, left:right], cv2.COLOR_BGR2GRAY).astype(np.int16)
+    grey = np.asarray(cv2.cvtColor(picture[top:bottom, left:right], cv2.COLOR_BGR2GRAY), np.uint8)
     rows = slice(max(0, int(face.y1) - top), int(face.y2) - top)
     columns = slice(max(0, int(face.x1) - left), int(face.x2) - left)
     if min(grey.shape) < 3 or rows.stop - rows.start < 1 or columns.stop - columns.start < 1:
         return None
-    across, down = _steps(grey, left == 0, right == width), _steps(grey.T, top == 0, bottom == height)
-    sides = (*_tried(across[rows], columns), *_tried(down[columns], rows))
-    if not all(len(side) for side in sides):
+    ends = (left == 0, right == width), (top == 0, bottom == height)
+    upright = _tried(_steps(grey[rows], *ends[0]), columns)
+    level = _tried(_steps(grey[:, columns].T, *ends[1]), rows)
+    if not all(len(side) for side in (*upright, *level)):
         return None
-    found = _best(_along(across), _along(down), *sides)
+    across, down = _along(grey, upright, *ends[0]), _along(grey.T, level, *ends[1])
+    found = _best(across, down, upright, level)
     if found is None:
         return None
     x1, x2, y1, y2 = found
     return Box(x1=float(left + x1), y1=float(top + y1), x2=float(left + x2), y2=float(top + y2))
 
 
-def _steps(grey: NDArray[np.int16], opens: bool, closes: bool) -> NDArray[np.bool_]:
+def _steps(grey: NDArray[np.uint8], opens: bool, closes: bool) -> NDArray[np.bool_]:
     """Where brightness steps between neighbours but one, as an encoder softens it; the picture's border counts."""
     steps = np.zeros(grey.shape, np.bool_)
-    steps[:, 1:-1] = np.abs(grey[:, 2:] - grey[:, :-2]) >= _STEP
+    steps[:, 1:-1] = _differ(grey[:, 2:], grey[:, :-2])
     steps[:, 0], steps[:, -1] = opens, closes
     return steps
 
 
-def _tried(steps: NDArray[np.bool_], face: slice) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _differ(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    return np.maximum(one, other) - np.minimum(one, other) >= _STEP
+
+
+def _tried(steps: NDArray[np.bool_], face: slice) -> _Sides:
     """Columns before and after the face's own that may be an edge; ``steps`` holds the rows beside the face."""
     support = steps.mean(axis=0)
     beside = np.concatenate([[-1.0], support, [-1.0]])
@@ -71,21 +79,27 @@ def _tried(steps: NDArray[np.bool_], face: slice) -> tuple[NDArray[np.intp], NDA
     return first, second
 
 
-def _along(steps: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Steps above each place in its column; shape (rows + 1, columns)."""
-    return np.concatenate([np.zeros((1, steps.shape[1]), np.int32), steps.cumsum(axis=0, dtype=np.int32)])
+def _along(grey: NDArray[np.uint8], tried: _Sides, opens: bool, closes: bool) -> NDArray[np.int32]:
+    """Steps above each place in the tried columns, as :func:`_steps` sees them: shape (rows + 1, columns).
+
+    In the other columns there are none.
+    """
+    rows, columns = grey.shape
+    above = np.zeros((rows + 1, columns), np.int32)
+    for column in (*tried[0], *tried[1]):
+        if 0 < column < columns - 1:
+            steps = _differ(grey[:, column + 1], grey[:, column - 1])
+        else:
+            steps = np.full(rows, opens if column == 0 else closes)
+        above[1:, column] = steps.cumsum(dtype=np.int32)
+    return above
 
 
 def _best(
-    across: NDArray[np.int32],
-    down: NDArray[np.int32],
-    lefts: NDArray[np.intp],
-    rights: NDArray[np.intp],
-    tops: NDArray[np.intp],
-    bottoms: NDArray[np.intp],
+    across: NDArray[np.int32], down: NDArray[np.int32], upright: _Sides, level: _Sides
 ) -> tuple[int, int, int, int] | None:
     """Left, right, top and bottom of the combination whose edges are seen best."""
-    x1, x2, y1, y2 = np.meshgrid(lefts, rights, tops, bottoms, indexing="ij")
+    x1, x2, y1, y2 = np.meshgrid(*upright, *level, indexing="ij")
     tall, wide = y2 - y1 + 1, x2 - x1 + 1
     support = np.stack(
         [
