@@ -6,6 +6,7 @@ the median of the CPU time. With a graphics card, whose work no CPU time shows, 
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import statistics
 import time
@@ -19,6 +20,7 @@ import cv2
 import numpy as np
 
 from monitor.bench.faces_pictures import CROWD, crowded_picture, single_pictures
+from monitor.bench.faces_pool import pool_rate
 from monitor.bench.faces_row import FaceCost, FacesRow
 from monitor.bench.faces_ways import FloorWay, InsightFaceWay, OpenCvWay, OurWay, Picture, Tape, Way
 from monitor.errors import MonitorError
@@ -35,12 +37,19 @@ ROUNDS = 80
 
 
 def measure(
-    folder: Path, *, cache_dir: Path, providers: Sequence[Provider], rounds: int, progress: Progress | None = None
+    folder: Path,
+    *,
+    cache_dir: Path,
+    providers: Sequence[Provider],
+    rounds: int,
+    shared_inference: bool = False,
+    progress: Progress | None = None,
 ) -> list[FacesRow]:
     """One row for each provider, on the pack that ships.
 
     :param folder: for a network; of no use afterwards.
     :param cache_dir: for prepared networks, kept for later runs.
+    :param shared_inference: one process runs the networks for all workers, on the CPU too.
     :raises PackError: a provider is not there.
     :raises MonitorError: a way missed a face; its figures would be worthless.
     """
@@ -51,7 +60,11 @@ def measure(
         for provider in providers:
             if progress is not None:
                 progress(f"{provider}: {rounds} rounds")
-            config = FacesConfig(provider=provider, cache_dir=cache_dir / "networks")
+            config = FacesConfig(
+                provider=provider,
+                cache_dir=cache_dir / "networks",
+                shared_inference=shared_inference and provider != "openvino",
+            )
             rows.append(_row(config, pictures, opencv, rounds))
     return rows
 
@@ -78,6 +91,7 @@ def _row(config: FacesConfig, pictures: Sequence[Picture], opencv: Way, rounds: 
         one_by_one=costs["one_by_one"],
         opencv=costs["opencv"],
         p99_ms=times.p99_ms("ours"),
+        pool=asyncio.run(pool_rate(config, pictures[:-1], rounds)),
         min_cosine=_min_cosine(analyser, files, pictures),
     )
 

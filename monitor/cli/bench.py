@@ -47,6 +47,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     faces = benches.add_parser("faces", help=line, description=line + ".")
     faces.add_argument("--quick", action="store_true", help="fewer rounds: within a minute")
     faces.add_argument("--provider", choices=_PROVIDERS, action="append", help="only this one; may be repeated")
+    faces.add_argument(
+        "--shared-inference", action="store_true", help="one process runs the networks for all workers, on the CPU too"
+    )
     for bench in (latency, ingest, faces):
         add_cache_option(bench)
     for bench in (latency, ingest, faces, gallery):
@@ -97,6 +100,7 @@ def _faces(args: argparse.Namespace, folder: Path) -> tuple[list[Row], Callable[
         # TensorRT builds its engines for minutes: only where it is asked for.
         providers=args.provider or [name for name in available() if name != "tensorrt"],
         rounds=QUICK_ROUNDS if args.quick else ROUNDS,
+        shared_inference=args.shared_inference,
         progress=_steps(),
     )
     return [row.to_dict() for row in rows], lambda: print_faces(rows)

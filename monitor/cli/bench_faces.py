@@ -19,7 +19,16 @@ def print_faces(rows: Sequence[FacesRow]) -> None:
         table.add_column(name, justify="left" if name == "provider" else "right")
     for name in ("ms a further face\nours", "\nfloor", "InsightFace\none by one", "\nOpenCV"):
         table.add_column(name, justify="right")
-    for name in ("pictures/s\na core", "ours /\nfloor", "OpenCV /\nours", "p99\nms", "least\ncosine", "aims"):
+    for name in (
+        "pictures/s\na core",
+        "ours /\nfloor",
+        "OpenCV /\nours",
+        "p99\nms",
+        "all workers\npictures/s",
+        "p99\nms",
+        "least\ncosine",
+        "aims",
+    ):
         table.add_column(name, justify="left" if name == "aims" else "right")
     for row in rows:
         costs: Sequence[FaceCost] = (row.ours, row.floor, row.one_by_one, row.opencv)
@@ -31,6 +40,8 @@ def print_faces(rows: Sequence[FacesRow]) -> None:
             f"{row.ours.frame / row.floor.frame:.2f}",
             f"{row.opencv.frame / row.ours.frame:.1f}",
             f"{row.p99_ms:.1f}",
+            f"{row.pool.workers}: {row.pool.frames_per_s:.0f}",
+            f"{row.pool.p99_ms:.0f}",
             f"{row.min_cosine:.5f}",
             "\n".join(row.missed()) or "met",
         )

@@ -13,6 +13,7 @@ from monitor.cli.doctor_check import Check, fail, ok, warn
 from monitor.cli.doctor_machine import existing_parent
 from monitor.errors import GalleryError, PackError
 from monitor.faces.config import FacesConfig
+from monitor.faces.face import PackInfo
 
 
 def check_provider(configured: str, available: Sequence[str], *, has_nvidia: bool) -> Check:
@@ -31,14 +32,30 @@ def check_provider(configured: str, available: Sequence[str], *, has_nvidia: boo
 
 def check_pack(config: FacesConfig) -> Check:
     """Load the pack, which checks its files' digests, and run it once."""
-    from monitor.faces.loading import load
-
     try:
-        info = load(config).info
+        info = _loaded(config)
     except PackError as err:
         return fail("pack", str(err), "set faces.pack, faces.pack_dir or faces.provider as the detail says")
     runs = f"{info.name} on {info.provider} {info.precision} ({info.provider_reason})"
     return ok("pack", f"{runs}, {info.dimension}-d, digest {info.digest[:12]}, {info.licence}")
+
+
+def _loaded(config: FacesConfig) -> PackInfo:
+    """As the daemon would load it.
+
+    :raises PackError: if it cannot.
+    """
+    from monitor.faces.inference.networks import load as load_for_batches
+    from monitor.faces.inference.process import is_shared
+    from monitor.faces.loading import load
+
+    if is_shared(config):
+        try:
+            return load_for_batches(config, config.gpus[0]).info
+        except PackError:
+            if config.provider != "auto" or config.shared_inference:
+                raise
+    return load(config).info
 
 
 def check_calibration(faces: FacesConfig, path: Path) -> Check:

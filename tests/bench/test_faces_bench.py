@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from monitor.bench import faces as bench
 from monitor.bench.faces import Times, measure
 from monitor.bench.faces_pictures import CROWD, FACE_PX, HEIGHT, WIDTH, crowded_picture, single_pictures
+from monitor.bench.faces_pool import PoolRate, pool_rate
 from monitor.bench.faces_row import FaceCost, FacesRow
 from monitor.cli.main import main
 from monitor.errors import MonitorError
@@ -26,6 +28,7 @@ ROW = FacesRow(
     one_by_one=FaceCost(frame=20.0, face=5.0),
     opencv=FaceCost(frame=50.0, face=25.0),
     p99_ms=12.0,
+    pool=PoolRate(workers=2, frames_per_s=90.0, p99_ms=44.0),
     min_cosine=0.99999,
 )
 
@@ -50,6 +53,7 @@ def test_json_has_a_row_whose_figures_are_in_order(
     cache_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(bench, "QUICK_ROUNDS", 5)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
     line = ["bench", "faces", "--quick", "--provider", "cpu", "--json", "--cache-dir", str(cache_dir)]
     assert main(line) == 0
     said = json.loads(capsys.readouterr().out)
@@ -60,12 +64,25 @@ def test_json_has_a_row_whose_figures_are_in_order(
     assert 0.8 * row["floor_ms_per_frame"] < row["ms_per_frame"] < row["opencv_ms_per_frame"]
     assert 0 < row["floor_ms_per_face"] < row["opencv_ms_per_face"]
     assert 0.9999 <= row["min_cosine"] <= 1.00001
+    assert row["pool_workers"] == 1
+    assert 0.2 < row["pool_frames_per_s"] / row["frames_per_s_per_core"] < 1.2
     assert row["frames_per_s_per_core"] == pytest.approx(1000 / row["ms_per_frame"], rel=0.01)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+async def test_workers_that_miss_a_face_end_the_bench(cache_dir: Path, shared: bool) -> None:
+    config = FacesConfig(
+        provider="cpu", workers=1, cache_dir=cache_dir / "networks", shared_inference=shared, min_det_score=0.65
+    )
+    assert (await pool_rate(config, single_pictures(), 2)).workers == 1
+    with pytest.raises(MonitorError, match="found 0 faces in a picture with one"):
+        await pool_rate(config, [np.zeros((HEIGHT, WIDTH, 3), np.uint8)], 2)
 
 
 def test_a_row_names_the_aims_that_it_misses() -> None:
     assert ROW.missed() == []
     assert replace(ROW, ours=FaceCost(frame=11.0, face=4.0)).missed() == ["above 1.2 x floor"]
+    assert replace(ROW, ours=FaceCost(frame=10.0, face=4.6)).missed() == ["a face above 1.2 x floor"]
     slow = replace(ROW, opencv=FaceCost(frame=29.0, face=9.0))
     assert slow.missed() == ["above OpenCV / 3"]
     assert replace(slow, provider="cpu").missed() == []
