@@ -22,7 +22,8 @@ FINE_SIDE_PX = 640
 COARSE_SIDE_PX = 160
 """Long side of the second search, which finds faces that fill the picture: detectors are trained on smaller ones."""
 
-_GRID_PX = 32
+GRID_PX = 32
+"""Sides of a detector's input are multiples of this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,4 +177,4 @@ def suppress(boxes: NDArray[np.float32], det_scores: NDArray[np.float32]) -> NDA
 
 
 def _round_up(pixels: int) -> int:
-    return -(-pixels // _GRID_PX) * _GRID_PX
+    return -(-pixels // GRID_PX) * GRID_PX

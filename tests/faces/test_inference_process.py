@@ -271,12 +271,13 @@ def test_sharing_and_openvino_exclude_each_other() -> None:
         {"height": 2000},
         {"offset": link.MEMORY_BYTES - 10},
         {"network": Network.RECOGNISER},
+        {"height": 100},
     ],
 )
 def test_a_request_beyond_the_memory_is_refused(fields: dict[str, int]) -> None:
     usual = {"network": Network.DETECTOR, "count": 1, "height": 384, "width": 640, "offset": 0}
     assert Request.decode(Request(**usual).encode()) == Request(**usual)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"fit|112 x 112"):
+    with pytest.raises(ValueError, match=r"fit|112 x 112|multiples"):
         Request.decode(Request(**{**usual, **fields}).encode())  # type: ignore[arg-type]
 
 
@@ -336,17 +337,40 @@ class Hanging:
         raise AssertionError
 
 
-def test_a_card_that_never_answers_ends_the_process(monkeypatch: pytest.MonkeyPatch, analyser: FaceAnalyser) -> None:
-    monkeypatch.setattr(server, "STUCK_S", 0.2)
-    networks = Networks(info=analyser.info, detector=Hanging(), recogniser=Hanging())  # type: ignore[arg-type]
+@contextlib.contextmanager
+def served(networks: Networks) -> Iterator[tuple[socket.socket, threading.Thread]]:
+    """A worker's socket to a server in a thread of this process, and that thread; it ends with the block."""
     daemon, theirs = socket.socketpair()
     ours, worker = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     memory = link.make_memory()
-    with daemon, theirs, ours, worker:
-        socket.send_fds(daemon, [b"\0"], [worker.fileno(), memory])
-        os.close(memory)
-        serving = threading.Thread(target=server.Server(networks, FacesConfig()).serve, args=(theirs,), daemon=True)
-        serving.start()
-        ours.send(Request(network=Network.DETECTOR, count=1, height=32, width=32, offset=0).encode())
+    with theirs, ours:
+        with daemon, worker:
+            socket.send_fds(daemon, [b"\0"], [worker.fileno(), memory])
+            os.close(memory)
+            serving = threading.Thread(target=server.Server(networks, FacesConfig()).serve, args=(theirs,), daemon=True)
+            serving.start()
+            yield ours, serving
         serving.join(timeout=20)
         assert not serving.is_alive()
+
+
+def test_a_card_that_never_answers_ends_the_process(monkeypatch: pytest.MonkeyPatch, analyser: FaceAnalyser) -> None:
+    monkeypatch.setattr(server, "STUCK_S", 0.2)
+    networks = Networks(info=analyser.info, detector=Hanging(), recogniser=Hanging())  # type: ignore[arg-type]
+    with served(networks) as (worker, serving):
+        worker.send(Request(network=Network.DETECTOR, count=1, height=32, width=32, offset=0).encode())
+        serving.join(timeout=20)
+        assert not serving.is_alive()
+
+
+def test_a_size_that_the_detector_does_not_take_is_refused_before_it_breaks_there(analyser: FaceAnalyser) -> None:
+    networks = Networks(
+        info=analyser.info,
+        detector=Hanging(),  # type: ignore[arg-type]
+        recogniser=Hanging(),  # type: ignore[arg-type]
+        fixed_size=(640, 640),
+    )
+    with served(networks) as (worker, _):
+        worker.send(Request(network=Network.DETECTOR, count=1, height=384, width=640, offset=0).encode())
+        worker.settimeout(20)
+        assert worker.recv(100) == b""

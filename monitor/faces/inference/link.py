@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.faces.align import CROP_PX
+from monitor.faces.detect import GRID_PX
 from monitor.faces.inference.candidates import VALUES_OF_A_CANDIDATE, Candidates
 from monitor.faces.inference.micro_batch import LARGEST
 
@@ -65,6 +66,8 @@ class Request:
             raise ValueError(f"{count} pictures of {width} x {height} at {offset} do not fit")
         if request.network is Network.RECOGNISER and (height, width) != (CROP_PX, CROP_PX):
             raise ValueError(f"a crop has {CROP_PX} x {CROP_PX} pixels, not {width} x {height}")
+        if request.network is Network.DETECTOR and (height % GRID_PX or width % GRID_PX):
+            raise ValueError(f"a detector takes multiples of {GRID_PX} pixels, not {width} x {height}")
         return request
 
     @property

@@ -147,6 +147,7 @@ class Server:
 
     def __init__(self, networks: Networks, config: FacesConfig) -> None:
         deadline_s = config.batch_deadline_ms / 1000
+        self._fixed_size = networks.fixed_size
         self._room = _Room()
         self._lanes = {
             Network.DETECTOR: Lane(networks.detector, deadline_s, self._room),
@@ -175,6 +176,7 @@ class Server:
         try:
             data = client.connection.recv(MOST_MESSAGE_BYTES)
             request = Request.decode(data) if data else None
+            self._check(request)
         except (OSError, ValueError) as error:
             log.error("worker_refused reason=%s", error)
             request = None
@@ -187,6 +189,13 @@ class Server:
             self._room.asked[client] += 1
             self._lanes[request.network].add(_Wish(client=client, request=request))
             self._room.changed.notify_all()
+
+    def _check(self, request: Request | None) -> None:
+        """:raises ValueError: for a picture that the detector would break at, and this process with it."""
+        if request is None or request.network is Network.RECOGNISER or self._fixed_size is None:
+            return
+        if (request.width, request.height) != tuple(self._fixed_size):
+            raise ValueError(f"the detector takes {self._fixed_size}, not {request.width} x {request.height}")
 
     def _count(self, more: int) -> None:
         with self._room.changed:
