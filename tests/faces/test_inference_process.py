@@ -344,8 +344,9 @@ def served(networks: Networks) -> Iterator[tuple[socket.socket, threading.Thread
     ours, worker = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     memory = link.make_memory()
     with theirs, ours:
-        with daemon, worker:
-            socket.send_fds(daemon, [b"\0"], [worker.fileno(), memory])
+        with daemon:
+            with worker:
+                socket.send_fds(daemon, [b"\0"], [worker.fileno(), memory])
             os.close(memory)
             serving = threading.Thread(target=server.Server(networks, FacesConfig()).serve, args=(theirs,), daemon=True)
             serving.start()
