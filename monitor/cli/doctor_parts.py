@@ -13,6 +13,7 @@ from monitor.cli.doctor_check import Check, fail, ok, warn
 from monitor.cli.doctor_machine import existing_parent
 from monitor.errors import GalleryError, PackError
 from monitor.faces.config import FacesConfig
+from monitor.faces.face import PackInfo
 
 
 def check_provider(configured: str, available: Sequence[str], *, has_nvidia: bool) -> Check:
@@ -36,9 +37,21 @@ def check_pack(config: FacesConfig) -> Check:
     try:
         info = analyser.load(config).info
     except PackError as err:
-        return fail("pack", str(err), "set faces.pack, faces.pack_dir or faces.provider as the detail says")
+        remedy = "set faces.pack, faces.pack_dir, faces.quality_network or faces.provider as the detail says"
+        return fail("pack", str(err), remedy)
     runs = f"{info.name} on {info.provider} {info.precision} ({info.provider_reason})"
-    return ok("pack", f"{runs}, {info.dimension}-d, digest {info.digest[:12]}, {info.licence}")
+    detail = f"{runs}, {info.dimension}-d, digest {info.digest[:12]}, {info.licence}; {_quality_network(info)}"
+    return ok("pack", detail)
+
+
+def _quality_network(info: PackInfo) -> str:
+    from monitor.faces.quality_network import PUBLISHED_SHA256
+
+    if info.quality_digest is None:
+        return "no quality network"
+    known = "eDifFIQA(T) as published, CC-BY-4.0 (OpenCV Zoo)"
+    origin = known if info.quality_digest == PUBLISHED_SHA256 else "not the file that OpenCV Zoo publishes"
+    return f"quality network {info.quality_digest[:12]}: {origin}"
 
 
 def check_calibration(faces: FacesConfig, path: Path) -> Check:

@@ -168,5 +168,6 @@ def _box(box: Box) -> list[float]:
 def _pack(pack: PackInfo) -> dict[str, Any]:
     return {
         "pack": {"name": pack.name, "digest": pack.digest, "provider": pack.provider},
+        "quality_network_sha256": pack.quality_digest,
         "thresholds": {"similarity": round(pack.similarity_threshold, 6), "margin": round(pack.margin, 6)},
     }

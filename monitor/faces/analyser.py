@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.faces import packs
+from monitor.faces import packs, quality_network
 from monitor.faces.align import aligned_crops
 from monitor.faces.choice import Choice, OpenNetwork, choose
 from monitor.faces.config import FacesConfig
@@ -18,6 +21,7 @@ from monitor.faces.inset import inset_around
 from monitor.faces.levelling import Leveller
 from monitor.faces.providers import Session, open_session
 from monitor.faces.quality import measure
+from monitor.faces.quality_network import QualityNetwork
 from monitor.faces.scrfd import ScrfdDetector
 from monitor.faces.second_look import SUSPECTED_FROM, WINDOW_PX, SecondLook
 from monitor.faces.yunet import YuNet
@@ -39,9 +43,11 @@ class FaceAnalyser:
         recogniser: Recogniser,
         config: FacesConfig,
         leveller: Leveller | None = None,
+        quality_network: QualityNetwork | None = None,
     ) -> None:
         self.info = info
         self._leveller = leveller
+        self._quality_network = quality_network
         self._detector = detector
         self._recogniser = recogniser
         self._config = config
@@ -66,6 +72,11 @@ class FaceAnalyser:
             for crop, landmarks, box in zip(crops, found.landmarks, boxes, strict=True)
         ]
         chosen = _chosen(boxes, found.det_scores, qualities, self._config)
+        if self._quality_network is not None:
+            # It costs as much as a small recogniser: only what the other measurements let pass is shown to it.
+            for i, clarity in zip(chosen, self._quality_network.clarity([crops[i] for i in chosen]), strict=True):
+                qualities[i] = replace(qualities[i], clarity=clarity)
+            chosen = _chosen(boxes, found.det_scores, qualities, self._config, among=chosen)
         embeddings: dict[int, Embedding] = {}
         if chosen:
             embedded = self._recogniser.embed_measured([crops[i] for i in chosen])
@@ -103,7 +114,11 @@ def load(config: FacesConfig, open_network: OpenNetwork = open_session) -> FaceA
         detector.detect(np.zeros(shape, np.uint8))
     levels = config.second_look and files.name == packs.OPENCV_ZOO
     leveller = Leveller(choice.recogniser) if levels else None
-    return FaceAnalyser(_described(files, choice, config), detector, choice.recogniser, config, leveller)
+    clearness = None
+    if config.quality_network is not None:
+        clearness = quality_network.load(config.quality_network, choice.provider, open_network)
+    info = _described(files, choice, config, clearness)
+    return FaceAnalyser(info, detector, choice.recogniser, config, leveller, clearness)
 
 
 def _yunet(session: Session, config: FacesConfig) -> Detector:
@@ -112,7 +127,9 @@ def _yunet(session: Session, config: FacesConfig) -> Detector:
     return SecondLook(YuNet(session, reported_from=SUSPECTED_FROM), YuNet(session, sides=(WINDOW_PX,)))
 
 
-def _described(files: packs.PackFiles, choice: Choice, config: FacesConfig) -> PackInfo:
+def _described(
+    files: packs.PackFiles, choice: Choice, config: FacesConfig, clearness: QualityNetwork | None
+) -> PackInfo:
     thresholds = files.thresholds.adjusted(config.similarity_threshold, config.margin)
     return PackInfo(
         name=files.name,
@@ -122,6 +139,7 @@ def _described(files: packs.PackFiles, choice: Choice, config: FacesConfig) -> P
         provider=choice.provider,
         precision=choice.precision,
         provider_reason=choice.reason,
+        quality_digest=None if clearness is None else clearness.digest,
         similarity_threshold=thresholds.similarity_threshold,
         candidate_threshold=thresholds.candidate_threshold,
         margin=thresholds.margin,
@@ -150,12 +168,19 @@ def _is_beside_a_larger(index: int, boxes: list[Box]) -> bool:
 
 
 def _chosen(
-    boxes: list[Box], det_scores: NDArray[np.float32], qualities: list[Quality], config: FacesConfig
+    boxes: list[Box],
+    det_scores: NDArray[np.float32],
+    qualities: list[Quality],
+    config: FacesConfig,
+    among: Sequence[int] | None = None,
 ) -> list[int]:
-    """Which faces to embed: those that pass the gate, of them the highest."""
+    """Which faces to embed: those that pass the gate, of them the highest.
+
+    :param among: the only ones to consider; by default all.
+    """
     good = [
         i
-        for i, (box, quality) in enumerate(zip(boxes, qualities, strict=True))
-        if judge(box, float(det_scores[i]), quality, config) is GateVerdict.EMBEDDED
+        for i in (range(len(boxes)) if among is None else among)
+        if judge(boxes[i], float(det_scores[i]), qualities[i], config) is GateVerdict.EMBEDDED
     ]
     return sorted(good, key=lambda i: -boxes[i].height)[:MOST_EMBEDDED]
