@@ -22,7 +22,8 @@ class AlertLinks:
 
     incident: str
     frame: str
-    """The picture with the face boxed; there before the alert is sent, unless it could not be drawn."""
+    """The picture with the face boxed, of the newest evidence; there before the alert is sent, unless it could not be
+    drawn."""
     crop: str
     """The face as it was shown."""
     reference: str
@@ -31,11 +32,11 @@ class AlertLinks:
     """What to do; the operator's own page."""
 
     @classmethod
-    def to(cls, incident_id: str, *, web_base_url: str, runbook_url: str | None) -> AlertLinks:
+    def to(cls, incident: Incident, *, web_base_url: str, runbook_url: str | None) -> AlertLinks:
         """The links of one incident. ``web_base_url`` has no slash at its end."""
-        evidence = f"{web_base_url}/evidence/{quote(incident_id, safe='')}"
+        evidence = f"{web_base_url}/evidence/{quote(incident.evidence_folder, safe='')}"
         return cls(
-            incident=f"{web_base_url}/incidents/{quote(incident_id, safe='')}",
+            incident=f"{web_base_url}/incidents/{quote(incident.id, safe='')}",
             frame=f"{evidence}/frame.jpg",
             crop=f"{evidence}/crop.jpg",
             reference=f"{evidence}/reference.jpg",

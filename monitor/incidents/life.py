@@ -9,9 +9,18 @@ from ulid import ULID
 
 from monitor.faces.face import PackInfo
 from monitor.gallery.identity import Identity
-from monitor.incidents.incident import Decision, Incident, IncidentKey, IncidentState, TimelineEntry, Transition
+from monitor.incidents.incident import (
+    Decision,
+    EvidenceRecord,
+    Incident,
+    IncidentKey,
+    IncidentState,
+    TimelineEntry,
+    Transition,
+)
 from monitor.incidents.rules import Judgement
 from monitor.incidents.totals import Totals
+from monitor.sightings.presence import Presence
 from monitor.sightings.sighting import Sample, Sighting
 from monitor.streams.stream import Stream
 
@@ -110,16 +119,23 @@ def _more_prominent(before: Incident, seen: Incident, now: datetime) -> Change:
     )
 
 
-def with_evidence(change: Change, manifest_sha256: str, now: datetime) -> Change:
-    """``change`` with the digest of the evidence that was written for it."""
+def with_evidence(change: Change, manifest_sha256: str, presence: Presence, now: datetime) -> Change:
+    """``change`` with the digest of the evidence that was written for it; what there was before is kept.
+
+    :param presence: how it shows the likeness.
+    """
+    before = change.incident
+    record = EvidenceRecord(
+        folder=before.next_evidence_folder(presence), manifest_sha256=manifest_sha256, presence=presence
+    )
     entry = TimelineEntry(
-        incident_id=change.incident.id,
+        incident_id=before.id,
         at=now,
         event="evidence_recorded",
         reason="evidence_recorded",
-        detail=f"manifest sha256 {manifest_sha256}",
+        detail=f"manifest sha256 {manifest_sha256}" + (f", shown as {presence}" if before.evidence else ""),
     )
-    incident = replace(change.incident, manifest_sha256=manifest_sha256)
+    incident = replace(before, evidence=(*before.evidence, record))
     return replace(change, incident=incident, timeline=(*change.timeline, entry))
 
 

@@ -38,7 +38,7 @@ def make_alert(transition: Transition = Transition.OPENED) -> Alert:
         reason="no_permission",
         detail=incident.decision_detail,
         other_rooms=["demo/obama-clone/room-7"],
-        links=AlertLinks.to(incident.id, web_base_url="https://l.example.org", runbook_url="https://r.example.org"),
+        links=AlertLinks.to(incident, web_base_url="https://l.example.org", runbook_url="https://r.example.org"),
     )
 
 

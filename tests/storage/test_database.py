@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,11 +15,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from pydantic import ValidationError
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from support.violations import make_incident
 
 from monitor.errors import StorageError
+from monitor.incidents.incident import EvidenceRecord
 from monitor.sightings.presence import Presence
 from monitor.storage.config import StorageConfig
 from monitor.storage.database import Database
@@ -63,22 +66,52 @@ async def test_missing_folders_are_made_and_what_was_written_is_there_after_open
 
 async def test_incidents_of_a_database_without_presence_are_read_as_presented(tmp_path: Path) -> None:
     path = tmp_path / "monitor.db"
+    with database_at("0002", path) as connection:
+        row = dict.fromkeys(column["name"] for column in inspect(connection).get_columns("incidents"))
+        row |= dict.fromkeys(row, "2026-01-02T03:04:05.678901Z") | {"id": "old", "state": "open", "products": "[]"}
+        row |= {"decision": "no_permission", "closed_at": None, "similarity": 0.5}
+        names = ", ".join(row)
+        connection.execute(text(f"INSERT INTO incidents ({names}) VALUES (:{', :'.join(row)})"), row)
+    database = Database(f"sqlite:///{path}")
+    await database.open()
+    (incident,) = await SqlIncidentStore(database, receivers=[], web_base_url="http://x").load_open()
+    assert (incident.id, incident.presence) == ("old", Presence.PRESENTER)
+    await database.aclose()
+
+
+@contextmanager
+def database_at(revision: str, path: Path) -> Iterator[Connection]:
+    """A file with the tables of an older version."""
     engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
         config = Config()
         config.set_main_option("script_location", "monitor.storage:migrations")
         config.attributes["connection"] = connection
-        command.upgrade(config, "0002")
-        row = {column.name: None for column in metadata.tables["incidents"].columns if column.name != "presence"}
-        row |= dict.fromkeys(row, "2026-01-02T03:04:05.678901Z") | {"id": "old", "state": "open", "products": "[]"}
-        row |= {"decision": "no_permission", "closed_at": None, "similarity": 0.5}
-        names = ", ".join(row)
-        connection.execute(text(f"INSERT INTO incidents ({names}) VALUES (:{', :'.join(row)})"), row)
+        command.upgrade(config, revision)
+        yield connection
     engine.dispose()
+
+
+async def test_evidence_of_an_older_database_is_its_incidents_only_one_and_shows_it_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "monitor.db"
+    with database_at("0003", path) as connection:
+        old = dict.fromkeys(column["name"] for column in inspect(connection).get_columns("incidents"))
+        old |= dict.fromkeys(old, "2026-01-02T03:04:05.678901Z") | {
+            "state": "open",
+            "products": "[]",
+            "similarity": 0.5,
+        }
+        old |= {"decision": "no_permission", "presence": "static_image", "closed_at": None}
+        for incident_id, digest in (("A", "a" * 64), ("B", None)):
+            row = old | {"id": incident_id, "room": incident_id, "manifest_sha256": digest}
+            connection.execute(text(f"INSERT INTO incidents ({', '.join(row)}) VALUES (:{', :'.join(row)})"), row)
     database = Database(f"sqlite:///{path}")
     await database.open()
-    (incident,) = await SqlIncidentStore(database, receivers=[], web_base_url="http://x").load_open()
-    assert (incident.id, incident.presence) == ("old", Presence.PRESENTER)
+    with_evidence, without = await SqlIncidentStore(database, receivers=[], web_base_url="http://x").load_open()
+    assert with_evidence.evidence == (
+        EvidenceRecord(folder="A", manifest_sha256="a" * 64, presence=Presence.STATIC_IMAGE),
+    )
+    assert (with_evidence.manifest_sha256, without.evidence, without.manifest_sha256) == ("a" * 64, (), None)
     await database.aclose()
 
 
