@@ -94,6 +94,10 @@ class Alert:
     links: AlertLinks
     presence: Presence = Presence.PRESENTER
     """How the likeness is shown, at its most prominent."""
+    log_likelihood: float | None = None
+    """Natural log of the likelihood ratio, this identity against a stranger, that the pictures were worth."""
+    log_likelihood_needed: float | None = None
+    """What the alert budget asked for."""
 
     @classmethod
     def about(
@@ -138,6 +142,13 @@ class Alert:
         how = "" if self.presence is Presence.PRESENTER else f" ({self.presence.replace('_', ' ')})"
         return f"{self.identity_name} shown by {where}{how}: {self.decision_detail}"
 
+    @property
+    def evidence(self) -> str:
+        """What the pictures were worth and had to be, in words; empty where nobody noted it."""
+        if self.log_likelihood is None or self.log_likelihood_needed is None:
+            return ""
+        return f"{self.log_likelihood:.1f}, needed {self.log_likelihood_needed:.1f} (natural logarithm of odds)"
+
     def to_dict(self) -> dict[str, Any]:
         """JSON's types only; times as ISO 8601 with a Z, similarities as cosines."""
         return {
@@ -163,6 +174,8 @@ class Alert:
             "similarity": round(self.similarity, 4),
             "similarity_threshold": round(self.similarity_threshold, 4),
             "margin": round(self.margin, 4),
+            "log_likelihood": _rounded(self.log_likelihood),
+            "log_likelihood_needed": _rounded(self.log_likelihood_needed),
             "samples_matched": self.samples_matched,
             "samples_seen": self.samples_seen,
             "seconds_on_screen": round(self.seconds_on_screen, 3),
@@ -192,6 +205,10 @@ class Alert:
             raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from err
         except (KeyError, TypeError) as err:
             raise ValueError(f"identity: {type(err).__name__} {err}") from err
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)
 
 
 _READER = TypeAdapter(Alert)

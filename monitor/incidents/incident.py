@@ -127,6 +127,12 @@ class Incident:
     evidence: tuple[EvidenceRecord, ...] = ()
     """Oldest first; each shows the likeness more prominently than the one before, so there are at most four."""
 
+    log_likelihood: float | None = None
+    """The most that a sighting's pictures were worth: natural log of the likelihood ratio, this identity against a
+    stranger. None for what an older version opened."""
+    log_likelihood_needed: float | None = None
+    """What the alert budget asked of that sighting."""
+
     @property
     def manifest_sha256(self) -> str | None:
         """Digest of the newest evidence's manifest, once there is one."""

@@ -76,6 +76,8 @@ def begin(
         stream_time_first=sighting.stream_time_first,
         sequence=1 if violation else 0,
         presence=sighting.presence,
+        log_likelihood=sighting.log_likelihood,
+        log_likelihood_needed=sighting.log_likelihood_needed,
     )
     return _told(incident, Transition.OPENED if violation else None, now)
 
@@ -83,7 +85,7 @@ def begin(
 def seen_again(incident: Incident, sighting: Sighting, totals: Totals, judgement: Judgement, now: datetime) -> Change:
     """The incident with what ``sighting`` adds, and what another decision changes; ``totals`` include the sighting."""
     seen = replace(
-        _with_figures(incident, sighting.best),
+        _with_likelihood(_with_figures(incident, sighting.best), sighting),
         samples_matched=totals.samples_matched,
         samples_seen=totals.samples_seen,
         seconds_on_screen=totals.seconds,
@@ -178,4 +180,13 @@ def _with_figures(incident: Incident, best: Sample) -> Incident:
         similarity=best.match.best.similarity,
         margin=best.match.margin,
         face_height_px=best.box.height,
+    )
+
+
+def _with_likelihood(incident: Incident, sighting: Sighting) -> Incident:
+    """The incident with what ``sighting`` was worth, if that is more than any before it was."""
+    if incident.log_likelihood is not None and sighting.log_likelihood <= incident.log_likelihood:
+        return incident
+    return replace(
+        incident, log_likelihood=sighting.log_likelihood, log_likelihood_needed=sighting.log_likelihood_needed
     )

@@ -116,6 +116,8 @@ def incident_json(incident: Incident) -> dict[str, Any]:
         "similarity": incident.similarity,
         "similarity_threshold": incident.similarity_threshold,
         "margin": incident.margin,
+        "log_likelihood": incident.log_likelihood,
+        "log_likelihood_needed": incident.log_likelihood_needed,
         "samples_matched": incident.samples_matched,
         "samples_seen": incident.samples_seen,
         "face_height_px": incident.face_height_px,

@@ -178,7 +178,7 @@ def make_escalated() -> Incident:
     incident = make_incident()
     behind = EvidenceRecord(folder=incident.id, manifest_sha256="ab" * 32, presence=Presence.BACKGROUND)
     now = EvidenceRecord(folder=f"{incident.id}-presenter", manifest_sha256="cd" * 32, presence=Presence.PRESENTER)
-    return replace(incident, evidence=(behind, now))
+    return replace(incident, evidence=(behind, now), log_likelihood=14.2, log_likelihood_needed=9.7)
 
 
 def make_delivery(**changes: Any) -> Delivery:

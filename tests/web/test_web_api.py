@@ -194,6 +194,7 @@ async def test_of_several_evidences_the_newest_is_given_and_the_earlier_are_list
     assert answer["manifest_sha256"] == answer["evidence"]["manifest_sha256"] == "cd" * 32
     assert answer["evidence"]["frame"] == f"/evidence/{incident.id}-presenter/frame.jpg"
     assert answer["evidence"]["presence"] == "presenter"
+    assert (answer["log_likelihood"], answer["log_likelihood_needed"]) == (14.2, 9.7)
     (earlier,) = answer["earlier_evidence"]
     assert earlier["manifest"] == f"/evidence/{incident.id}/manifest.json"
     assert (earlier["presence"], earlier["manifest_sha256"]) == ("background", "ab" * 32)

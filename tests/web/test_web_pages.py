@@ -162,6 +162,7 @@ async def test_the_page_of_an_escalated_incident_shows_the_newest_pictures_and_l
         assert f'src="/evidence/{incident.id}/' not in page
     text = plain(page)
     assert "The manifest was altered since it was recorded" in text, "the newest one is checked"
+    assert "141 px high; evidence 14.2, needed 9.7 (natural logarithm of odds)" in text
     earlier = text.split("Earlier evidence")[1]
     assert "Background:" in earlier
     assert f'href="/evidence/{incident.id}/frame.jpg"' in earlier
