@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from support.violations import PACK, make_identity, make_sighting, make_stream
 
 from monitor.clock import ManualClock, SystemClock
+from monitor.evidence import recorder as recording
 from monitor.evidence.manifest import Findings
 from monitor.evidence.metrics import EvidenceMetrics
 from monitor.evidence.recorder import EvidenceRecorder
@@ -25,6 +26,8 @@ from monitor.storage.incidents import SqlIncidentStore
 from monitor.streams.packet import EncodedFrame
 
 ROOMS = 4
+# What a slow machine gives up on would be told without evidence, which is not what is looked for here.
+recording.DRAW_WITHIN_S = recording.WRITE_WITHIN_S = 60.0
 
 
 class Pencil:
@@ -35,9 +38,9 @@ class Pencil:
 async def main(folder: Path) -> None:
     database = Database(f"sqlite:///{folder}/monitor.db")
     await database.open()
-    clock, registry = ManualClock(now=SystemClock().utc()), CollectorRegistry()
+    clock, registry, config = ManualClock(now=SystemClock().utc()), CollectorRegistry(), IncidentsConfig()
     store = SqlIncidentStore(database, receivers=["hook"], web_base_url="http://x")
-    book = IncidentBook(store, IncidentsConfig(), clock, IncidentsMetrics(registry))
+    book = IncidentBook(store, config, clock, IncidentsMetrics(registry))
     await book.restore()
     recorder = EvidenceRecorder(folder / "evidence", Pencil(), clock, EvidenceMetrics(registry), "0.1.0")
     await recorder.clear()
@@ -62,9 +65,10 @@ async def main(folder: Path) -> None:
     print("ready", flush=True)
     while True:
         await asyncio.gather(*(watch(f"room-{number}") for number in range(ROOMS)))
-        if random.random() < 0.25:
-            clock.elapsed_s += 41.0
-            clock.now += timedelta(seconds=41)
+        if random.random() < 0.5:
+            unseen_s = config.close_after + 1
+            clock.elapsed_s += unseen_s
+            clock.now += timedelta(seconds=unseen_s)
             await book.tick()
 
 
