@@ -18,7 +18,7 @@ from monitor.gallery.identity import Identity, Match
 from monitor.gallery.snapshot import GallerySnapshot
 from monitor.incidents.attention import attention
 from monitor.incidents.book import WriteEvidence
-from monitor.incidents.incident import Decision, Incident
+from monitor.incidents.incident import Decision, EvidenceWish, Incident
 from monitor.sightings.config import SightingsConfig
 from monitor.sightings.metrics import SightingsMetrics
 from monitor.sightings.sequential_test import SequentialTest
@@ -57,7 +57,7 @@ class Strangers(Protocol):
 class Incidents(Protocol):
     """The part of the IncidentBook that a stream's path uses."""
 
-    def wants_evidence(self, stream: Stream, identity: Identity, sighting: Sighting) -> bool: ...
+    def wants_evidence(self, stream: Stream, identity: Identity, sighting: Sighting) -> EvidenceWish | None: ...
 
     async def observe(
         self,
@@ -206,7 +206,7 @@ class StreamPaths:
             return None
         pack = self._faces.pack
         draft = None
-        if self._incidents.wants_evidence(stream, identity, sighting):
+        if wish := self._incidents.wants_evidence(stream, identity, sighting):
             draft = await self._evidence.draw(
                 Findings(
                     stream=stream,
@@ -214,6 +214,7 @@ class StreamPaths:
                     sighting=sighting,
                     pack=pack,
                     gallery_digest=snapshot.digest,
+                    shown=sighting.clearest if wish is EvidenceWish.FIRST else sighting.clearest_now,
                 )
             )
         try:

@@ -22,7 +22,8 @@ class AlertLinks:
 
     incident: str
     frame: str
-    """The picture with the face boxed; there before the alert is sent, unless it could not be drawn."""
+    """The picture with the face boxed, of the newest evidence; there before the alert is sent, unless it could not be
+    drawn."""
     crop: str
     """The face as it was shown."""
     reference: str
@@ -31,11 +32,11 @@ class AlertLinks:
     """What to do; the operator's own page."""
 
     @classmethod
-    def to(cls, incident_id: str, *, web_base_url: str, runbook_url: str | None) -> AlertLinks:
+    def to(cls, incident: Incident, *, web_base_url: str, runbook_url: str | None) -> AlertLinks:
         """The links of one incident. ``web_base_url`` has no slash at its end."""
-        evidence = f"{web_base_url}/evidence/{quote(incident_id, safe='')}"
+        evidence = f"{web_base_url}/evidence/{quote(incident.evidence_folder, safe='')}"
         return cls(
-            incident=f"{web_base_url}/incidents/{quote(incident_id, safe='')}",
+            incident=f"{web_base_url}/incidents/{quote(incident.id, safe='')}",
             frame=f"{evidence}/frame.jpg",
             crop=f"{evidence}/crop.jpg",
             reference=f"{evidence}/reference.jpg",
@@ -93,6 +94,10 @@ class Alert:
     links: AlertLinks
     presence: Presence = Presence.PRESENTER
     """How the likeness is shown, at its most prominent."""
+    log_likelihood: float | None = None
+    """Natural log of the likelihood ratio, this identity against a stranger, that the pictures were worth."""
+    log_likelihood_needed: float | None = None
+    """What the alert budget asked for."""
 
     @classmethod
     def about(
@@ -137,6 +142,13 @@ class Alert:
         how = "" if self.presence is Presence.PRESENTER else f" ({self.presence.replace('_', ' ')})"
         return f"{self.identity_name} shown by {where}{how}: {self.decision_detail}"
 
+    @property
+    def evidence(self) -> str:
+        """What the pictures were worth and had to be, in words; empty where nobody noted it."""
+        if self.log_likelihood is None or self.log_likelihood_needed is None:
+            return ""
+        return f"{self.log_likelihood:.1f}, needed {self.log_likelihood_needed:.1f} (natural logarithm of odds)"
+
     def to_dict(self) -> dict[str, Any]:
         """JSON's types only; times as ISO 8601 with a Z, similarities as cosines."""
         return {
@@ -162,6 +174,8 @@ class Alert:
             "similarity": round(self.similarity, 4),
             "similarity_threshold": round(self.similarity_threshold, 4),
             "margin": round(self.margin, 4),
+            "log_likelihood": _rounded(self.log_likelihood),
+            "log_likelihood_needed": _rounded(self.log_likelihood_needed),
             "samples_matched": self.samples_matched,
             "samples_seen": self.samples_seen,
             "seconds_on_screen": round(self.seconds_on_screen, 3),
@@ -191,6 +205,10 @@ class Alert:
             raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from err
         except (KeyError, TypeError) as err:
             raise ValueError(f"identity: {type(err).__name__} {err}") from err
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)
 
 
 _READER = TypeAdapter(Alert)

@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,9 +36,21 @@ def check_pack(config: FacesConfig) -> Check:
     try:
         info = _loaded(config)
     except PackError as err:
-        return fail("pack", str(err), "set faces.pack, faces.pack_dir or faces.provider as the detail says")
+        remedy = "set faces.pack, faces.pack_dir, faces.quality_network or faces.provider as the detail says"
+        return fail("pack", str(err), remedy)
     runs = f"{info.name} on {info.provider} {info.precision} ({info.provider_reason})"
-    return ok("pack", f"{runs}, {info.dimension}-d, digest {info.digest[:12]}, {info.licence}")
+    detail = f"{runs}, {info.dimension}-d, digest {info.digest[:12]}, {info.licence}; {_quality_network(info)}"
+    return ok("pack", detail)
+
+
+def _quality_network(info: PackInfo) -> str:
+    from monitor.faces.quality_network import PUBLISHED_SHA256
+
+    if info.quality_digest is None:
+        return "no quality network"
+    known = "eDifFIQA(T) as published, CC-BY-4.0 (OpenCV Zoo)"
+    origin = known if info.quality_digest == PUBLISHED_SHA256 else "not the file that OpenCV Zoo publishes"
+    return f"quality network {info.quality_digest[:12]}: {origin}"
 
 
 def _loaded(config: FacesConfig) -> PackInfo:
@@ -47,15 +60,20 @@ def _loaded(config: FacesConfig) -> PackInfo:
     """
     from monitor.faces.inference.networks import load as load_for_batches
     from monitor.faces.inference.process import is_shared
+    from monitor.faces.inference.sharing import own_quality_network
     from monitor.faces.loading import load
 
-    if is_shared(config):
-        try:
-            return load_for_batches(config, config.gpus[0]).info
-        except PackError:
-            if config.provider != "auto" or config.shared_inference:
-                raise
-    return load(config).info
+    if not is_shared(config):
+        return load(config).info
+    try:
+        info = load_for_batches(config, config.gpus[0]).info
+    except PackError:
+        if config.provider != "auto" or config.shared_inference:
+            raise
+        return load(config).info
+    if config.quality_network is None:
+        return info
+    return replace(info, quality_digest=own_quality_network(config.quality_network).digest)
 
 
 def check_calibration(faces: FacesConfig, path: Path) -> Check:

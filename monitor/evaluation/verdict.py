@@ -30,6 +30,7 @@ class PictureVerdict(StrEnum):
     TURNED_AWAY = "turned_away"
     DISTORTED = "distorted"
     CUT_OFF = "cut_off"
+    UNCLEAR = "unclear"
     CROWD = "crowd"
     BELOW_SIMILARITY = "below_similarity"
     SMALL_MARGIN = "small_margin"

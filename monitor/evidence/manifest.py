@@ -33,6 +33,8 @@ class Findings:
     sighting: Sighting
     pack: PackInfo
     gallery_digest: str
+    shown: Sample
+    """The sighting's sample that is drawn."""
 
 
 def manifest_bytes(
@@ -58,8 +60,8 @@ def manifest_bytes(
         "stream": _stream(findings.stream),
         "sighting": _sighting(sighting),
         "samples": [_sample(sample) for sample in sighting.samples],
-        "shown_sample": _sample(sighting.clearest),
-        "reference": _reference(sighting.clearest.match.best.reference),
+        "shown_sample": _sample(findings.shown),
+        "reference": _reference(findings.shown.match.best.reference),
         "files": {name: sha256(content) for name, content in files.items()},
         "other_faces": "made unrecognisable",
         "recorded_at": iso_utc(recorded_at),
@@ -87,6 +89,7 @@ def _incident(incident: Incident) -> dict[str, Any]:
         "opened_at": iso_utc(incident.opened_at),
         "decision": str(incident.decision),
         "decision_detail": incident.decision_detail,
+        "earlier_manifests_sha256": [record.manifest_sha256 for record in incident.evidence],
     }
 
 
@@ -168,5 +171,6 @@ def _box(box: Box) -> list[float]:
 def _pack(pack: PackInfo) -> dict[str, Any]:
     return {
         "pack": {"name": pack.name, "digest": pack.digest, "provider": pack.provider},
+        "quality_network_sha256": pack.quality_digest,
         "thresholds": {"similarity": round(pack.similarity_threshold, 6), "margin": round(pack.margin, 6)},
     }

@@ -38,6 +38,9 @@ class Renderer(Protocol):
 class EvidenceRecorder:
     """Keeps ``<folder>/<incident id>/{frame.jpg,crop.jpg,reference.jpg,manifest.json}``.
 
+    Evidence of the same incident shown more prominently, as :class:`monitor.sightings.presence.Presence` says, lies
+    beside it in ``<incident id>-<presence>``; what there was before is never touched.
+
     The files appear before their incident does. A process that is killed in between leaves a folder that no incident
     refers to; it stays, because a database that was begun anew or put back from a copy would look the same.
     """
@@ -56,7 +59,7 @@ class EvidenceRecorder:
         await asyncio.to_thread(remove_partial, self._folder)
 
     async def draw(self, findings: Findings) -> Draft | None:
-        """The pictures of the sighting's clearest sample, to be written for its incident; None if drawing failed."""
+        """The pictures of the sample that is to be shown, to be written for its incident; None if drawing failed."""
         try:
             async with asyncio.timeout(DRAW_WITHIN_S):
                 return Draft(self, findings, await self._pictures(findings))
@@ -78,7 +81,7 @@ class EvidenceRecorder:
         return None
 
     async def _pictures(self, findings: Findings) -> EvidencePictures:
-        shown = findings.sighting.clearest
+        shown = findings.shown
         label = f"{findings.identity.name} {shown.match.best.similarity:.2f}"
         for _ in range(DRAW_TRIES - 1):
             try:
@@ -91,7 +94,7 @@ class EvidenceRecorder:
         files = {
             FRAME: pictures.frame_jpeg,
             CROP: pictures.crop_jpeg,
-            REFERENCE: findings.sighting.clearest.match.best.reference.crop_jpeg,
+            REFERENCE: findings.shown.match.best.reference.crop_jpeg,
         }
         manifest = manifest_bytes(
             incident,
@@ -100,7 +103,8 @@ class EvidenceRecorder:
             software_version=self._software_version,
             recorded_at=self._clock.utc(),
         )
-        return write_once(self._folder / incident.id, files | {MANIFEST: manifest})
+        folder = self._folder / incident.next_evidence_folder(findings.sighting.presence)
+        return write_once(folder, files | {MANIFEST: manifest})
 
     def _failed(self, reason: EvidenceFailure, findings: Findings, error: object) -> None:
         self._metrics.failures.labels(reason).inc()
@@ -131,6 +135,6 @@ class Draft:
         return self._written.manifest_sha256 if self._written else None
 
     async def discard(self) -> None:
-        """Remove what ``write`` wrote: its incident was not committed and the next one has another id."""
+        """Remove what ``write`` wrote: nothing that was committed refers to it."""
         if self._written is not None and self._written.new:
             await asyncio.to_thread(shutil.rmtree, self._written.folder, ignore_errors=True)

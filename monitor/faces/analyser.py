@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +17,7 @@ from monitor.faces.gate import GateVerdict, judge
 from monitor.faces.grid import face_grid
 from monitor.faces.inset import inset_around
 from monitor.faces.levelling import Leveller
-from monitor.faces.quality import measure
+from monitor.faces.quality import ClarityNetwork, measure
 
 MOST_EMBEDDED = 24
 """In a crowd only this many faces, the highest, are embedded: one picture must not hold a worker for seconds."""
@@ -32,9 +35,11 @@ class FaceAnalyser:
         recogniser: Embedder,
         config: FacesConfig,
         leveller: Leveller | None = None,
+        clearness: ClarityNetwork | None = None,
     ) -> None:
         self.info = info
         self._leveller = leveller
+        self._clearness = clearness
         self._detector = detector
         self._recogniser = recogniser
         self._config = config
@@ -59,6 +64,11 @@ class FaceAnalyser:
             for crop, landmarks, box in zip(crops, found.landmarks, boxes, strict=True)
         ]
         chosen = _chosen(boxes, found.det_scores, qualities, self._config)
+        if self._clearness is not None:
+            # It costs as much as a small recogniser: only what the other measurements let pass is shown to it.
+            for i, clarity in zip(chosen, self._clearness.clarity([crops[i] for i in chosen]), strict=True):
+                qualities[i] = replace(qualities[i], clarity=clarity)
+            chosen = _chosen(boxes, found.det_scores, qualities, self._config, among=chosen)
         embeddings: dict[int, Embedding] = {}
         if chosen:
             embedded = self._recogniser.embed_measured([crops[i] for i in chosen])
@@ -101,12 +111,19 @@ def _is_beside_a_larger(index: int, boxes: list[Box]) -> bool:
 
 
 def _chosen(
-    boxes: list[Box], det_scores: NDArray[np.float32], qualities: list[Quality], config: FacesConfig
+    boxes: list[Box],
+    det_scores: NDArray[np.float32],
+    qualities: list[Quality],
+    config: FacesConfig,
+    among: Sequence[int] | None = None,
 ) -> list[int]:
-    """Which faces to embed: those that pass the gate, of them the highest."""
+    """Which faces to embed: those that pass the gate, of them the highest.
+
+    :param among: the only ones to consider; by default all.
+    """
     good = [
         i
-        for i, (box, quality) in enumerate(zip(boxes, qualities, strict=True))
-        if judge(box, float(det_scores[i]), quality, config) is GateVerdict.EMBEDDED
+        for i in (range(len(boxes)) if among is None else among)
+        if judge(boxes[i], float(det_scores[i]), qualities[i], config) is GateVerdict.EMBEDDED
     ]
     return sorted(good, key=lambda i: -boxes[i].height)[:MOST_EMBEDDED]

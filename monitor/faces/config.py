@@ -28,6 +28,14 @@ class FacesConfig(BaseModel):
         None,
         description="Folder that holds an InsightFace pack's .onnx files; not used by opencv-zoo.",
     )
+    quality_network: Path | None = Field(
+        None,
+        description="File of a network that judges how clear a face is: OpenCV Zoo's eDifFIQA(T), "
+        "ediffiqa_tiny_jun2024.onnx (CC-BY-4.0; 7 MB, not in the package). With any pack; references stay valid. It "
+        "becomes a fifth of every compared face's quality, harmless from 0.5 up, which is what its authors publish of "
+        "good photos: this project has not measured it. Costs one more small network for each face that would be "
+        "compared. null: none.",
+    )
     provider: Provider = Field(
         "auto",
         description="What runs the networks: auto (cuda where a graphics card works and gives the same vectors, else "

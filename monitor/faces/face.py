@@ -55,6 +55,8 @@ class QualityFactor(StrEnum):
     FIT = "fit"
     """Of the landmarks: five points that are no face's come from something else, or from a face half hidden."""
     INSIDE = "inside"
+    CLARITY = "clarity"
+    """As a network judges it; only with ``faces.quality_network``."""
 
 
 QUALITY_WEIGHTS: Mapping[QualityFactor, float] = MappingProxyType(
@@ -65,9 +67,10 @@ QUALITY_WEIGHTS: Mapping[QualityFactor, float] = MappingProxyType(
         QualityFactor.POSE: 0.15,
         QualityFactor.FIT: 0.1,
         QualityFactor.INSIDE: 0.25,
+        QualityFactor.CLARITY: 0.25,
     }
 )
-"""Exponents of the factors; together 1."""
+"""Exponents of the factors, once divided by the sum of those that were measured: 1 without the network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +92,19 @@ class Quality:
     roll: float = 0.0
     inside: float = 1.0
     """Share of the aligned crop that lies within the picture."""
+    clarity: float | None = None
+    """What the quality network says of the aligned crop, about 0 to 1; None where it was not asked, or is not there."""
 
     @property
     def factors(self) -> Mapping[QualityFactor, float]:
-        """How little each measurement harms the comparison: 0 for hopeless, 1 for not at all."""
+        """How little each measurement harms the comparison: 0 for hopeless, 1 for not at all.
+
+        Clarity is judged by what is published of eDifFIQA(T), not by own measuring: photos of Labeled Faces in the Wild
+        get more than 0.5, the degraded ones of Cross-Quality LFW much less (OpenCV Zoo). From which number on a
+        comparison is hopeless nobody says, so that only 0 is.
+        """
         turned = math.cos(math.radians(self.yaw)), math.cos(math.radians(self.pitch))
-        return {
+        factors = {
             QualityFactor.SIZE: _ramp(self.height_px, 12, 80),
             QualityFactor.SHARPNESS: _ramp(math.log(max(1.0, self.sharpness)), math.log(4), math.log(100)),
             QualityFactor.LIGHT: min(_ramp(self.brightness, 3, 40), _ramp(self.brightness, 252, 200)),
@@ -102,16 +112,21 @@ class Quality:
             QualityFactor.FIT: _ramp(self.landmark_residual, 0.4, 0.1),
             QualityFactor.INSIDE: _ramp(self.inside, 0.4, 0.8),
         }
+        if self.clarity is not None:
+            factors[QualityFactor.CLARITY] = _ramp(self.clarity, 0.0, 0.5)
+        return factors
 
     @property
     def value(self) -> float:
         """All in one, 0 to 1: the factors' geometric mean, weighted as :data:`QUALITY_WEIGHTS` says.
 
-        Over four portraits and a talking head, shrunk, blurred, darkened, cut and tilted, its rank correlation with
-        the similarity to another picture of the same person is 0.6.
+        Without clarity, over four portraits and a talking head, shrunk, blurred, darkened, cut and tilted, its rank
+        correlation with the similarity to another picture of the same person is 0.6.
         """
         factors = self.factors
-        return math.prod(math.pow(factors[name], weight) for name, weight in QUALITY_WEIGHTS.items())
+        # Exactly 1 without clarity: fsum rounds once.
+        together = math.fsum(QUALITY_WEIGHTS[name] for name in factors)
+        return math.prod(math.pow(factor, QUALITY_WEIGHTS[name] / together) for name, factor in factors.items())
 
 
 def _ramp(value: float, nothing: float, full: float) -> float:
@@ -188,5 +203,7 @@ class PackInfo:
     """Least cosine distance between the best and the second identity."""
     precision: str = "float32"
     """What it computes in: ``float32`` or ``bfloat16``."""
+    quality_digest: str | None = None
+    """SHA-256 of the quality network's file; None without one. Not in ``digest``: embeddings do not depend on it."""
     provider_reason: str = field(default="", compare=False)
     """Why that provider and precision, for an operator; with times, which differ from one start to the next."""

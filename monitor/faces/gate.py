@@ -19,6 +19,8 @@ class GateVerdict(StrEnum):
     TURNED_AWAY = "turned_away"
     DISTORTED = "distorted"
     CUT_OFF = "cut_off"
+    UNCLEAR = "unclear"
+    """The quality network makes little of it."""
     CROWD = "crowd"
 
 
@@ -29,6 +31,7 @@ _BY_FACTOR = {
     QualityFactor.POSE: GateVerdict.TURNED_AWAY,
     QualityFactor.FIT: GateVerdict.DISTORTED,
     QualityFactor.INSIDE: GateVerdict.CUT_OFF,
+    QualityFactor.CLARITY: GateVerdict.UNCLEAR,
 }
 
 

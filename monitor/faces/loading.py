@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from monitor.faces import packs
+from monitor.faces import packs, quality_network
 from monitor.faces.analyser import FaceAnalyser
 from monitor.faces.choice import OpenNetwork, choose
 from monitor.faces.config import OPENCV_ZOO, FacesConfig
@@ -33,15 +33,20 @@ def load(config: FacesConfig, open_network: OpenNetwork = open_session) -> FaceA
         detector = ScrfdDetector(files.detector, choice.detector)
     for shape in _WARM_UP_SHAPES:
         detector.detect(np.zeros(shape, np.uint8))
+    clearness = None
+    if config.quality_network is not None:
+        clearness = quality_network.load(config.quality_network, choice.provider, open_network)
     info = files.described(
         config,
         dimension=choice.recogniser.dimension,
         provider=choice.provider,
         precision=choice.precision,
         reason=choice.reason,
+        quality_digest=None if clearness is None else clearness.digest,
     )
     levels = config.second_look and files.name == OPENCV_ZOO
-    return FaceAnalyser(info, detector, choice.recogniser, config, Leveller(choice.recogniser) if levels else None)
+    leveller = Leveller(choice.recogniser) if levels else None
+    return FaceAnalyser(info, detector, choice.recogniser, config, leveller, clearness)
 
 
 def _yunet(session: Session, config: FacesConfig) -> Detector:

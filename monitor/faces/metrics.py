@@ -42,7 +42,7 @@ class FacesMetrics:
         self.faces = Counter(
             "monitor_faces_found_total",
             "Faces found, by whether the quality gate let them be embedded, and why not: too_small, low_det_score, "
-            "blurred, badly_lit, turned_away, distorted, cut_off, crowd.",
+            "blurred, badly_lit, turned_away, distorted, cut_off, unclear, crowd.",
             ["verdict"],
             registry=registry,
         )

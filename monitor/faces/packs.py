@@ -60,12 +60,20 @@ class PackFiles:
     thresholds: Thresholds
 
     def described(
-        self, config: FacesConfig, *, dimension: int, provider: Provider, precision: str, reason: str
+        self,
+        config: FacesConfig,
+        *,
+        dimension: int,
+        provider: Provider,
+        precision: str,
+        reason: str,
+        quality_digest: str | None = None,
     ) -> PackInfo:
         """The pack once it is loaded, with the operator's own thresholds.
 
         :param dimension: of its embeddings.
         :param reason: why that provider and precision, for an operator.
+        :param quality_digest: SHA-256 of the quality network, where there is one.
         """
         thresholds = self.thresholds.adjusted(config.similarity_threshold, config.margin)
         return PackInfo(
@@ -76,6 +84,7 @@ class PackFiles:
             provider=provider,
             precision=precision,
             provider_reason=reason,
+            quality_digest=quality_digest,
             similarity_threshold=thresholds.similarity_threshold,
             candidate_threshold=thresholds.candidate_threshold,
             margin=thresholds.margin,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +15,13 @@ from monitor.faces.pose import pose_of
 
 _EYES_APART = float(np.hypot(*(TEMPLATE[1] - TEMPLATE[0])))
 _CORNERS = np.array([[0, 0], [CROP_PX, 0], [CROP_PX, CROP_PX], [0, CROP_PX]], np.float64)
+
+
+class ClarityNetwork(Protocol):
+    """Something that says how clear a face is: :class:`monitor.faces.quality_network.QualityNetwork`."""
+
+    def clarity(self, crops: Sequence[NDArray[np.uint8]]) -> list[float | None]:
+        """For each crop (aligned, shape (112, 112, 3), BGR) a number, the higher the clearer; None: it knows none."""
 
 
 def measure(

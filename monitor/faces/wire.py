@@ -162,7 +162,8 @@ def _face_to_wire(face: Face) -> Message:
 
 
 def _face_from_wire(message: Message, dimension: int) -> Face:
-    measured = zip(Quality.__dataclass_fields__, message["quality"], strict=True)
+    measured = dict(zip(Quality.__dataclass_fields__, message["quality"], strict=True))
+    clarity = measured.pop("clarity")
     embedding = None
     if message["embedding"] is not None:
         embedding = np.frombuffer(message["embedding"], "<f4").astype(np.float32)
@@ -175,7 +176,10 @@ def _face_from_wire(message: Message, dimension: int) -> Face:
         box=box_from_wire(message["box"]),
         landmarks=np.frombuffer(message["landmarks"], "<f4").astype(np.float32).reshape(5, 2),
         det_score=float(message["det_score"]),
-        quality=Quality(**{name: float(value) for name, value in measured}),
+        quality=Quality(
+            clarity=None if clarity is None else float(clarity),
+            **{name: float(value) for name, value in measured.items()},
+        ),
         embedding=embedding,
         grid=grid,
         inset=None if message["inset"] is None else box_from_wire(message["inset"]),

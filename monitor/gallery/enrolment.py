@@ -77,10 +77,11 @@ def judge_picture(picture: PictureFaces, config: GalleryConfig) -> Face | Refusa
 
 
 def _poor(face: Face) -> str:
+    clarity = "" if face.quality.clarity is None else f", clarity {face.quality.clarity:.2f}"
     return (
         f"the only face is too poor to compare (det_score {face.det_score:.2f}, sharpness "
-        f"{face.quality.sharpness:.0f}, brightness {face.quality.brightness:.0f} of 255); a clear, evenly lit view "
-        "from the front is needed"
+        f"{face.quality.sharpness:.0f}, brightness {face.quality.brightness:.0f} of 255{clarity}); a clear, evenly lit "
+        "view from the front is needed"
     )
 
 

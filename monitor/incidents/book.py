@@ -15,7 +15,7 @@ from monitor.faces.face import PackInfo
 from monitor.gallery.identity import Identity
 from monitor.incidents import life
 from monitor.incidents.config import IncidentsConfig
-from monitor.incidents.incident import Decision, Incident, IncidentKey, IncidentState, TimelineEntry
+from monitor.incidents.incident import Decision, EvidenceWish, Incident, IncidentKey, IncidentState, TimelineEntry
 from monitor.incidents.metrics import IncidentsMetrics
 from monitor.incidents.rules import Judgement, Showing, decide
 from monitor.incidents.store import IncidentStore
@@ -85,12 +85,14 @@ class IncidentBook:
             self._count_open()
         log.info("incidents_restored open=%d", len(self._open))
 
-    def wants_evidence(self, stream: Stream, identity: Identity, sighting: Sighting) -> bool:
-        """Whether the sighting is a violation, by what is known now, and its incident has no evidence yet."""
+    def wants_evidence(self, stream: Stream, identity: Identity, sighting: Sighting) -> EvidenceWish | None:
+        """Why the sighting is worth evidence, by what is known now: it is a violation of which there is none yet, or
+        none that shows it so prominently."""
         held = self._open.get(IncidentKey.of(stream, identity))
-        if held is not None and held.incident.manifest_sha256 is not None:
-            return False
-        return self._judge(held, stream, identity, sighting).decision.is_violation
+        decision = self._judge(held, stream, identity, sighting).decision
+        if held is None:
+            return EvidenceWish.FIRST if decision.is_violation else None
+        return replace(held.incident, decision=decision).evidence_wish(sighting.presence)
 
     async def observe(
         self,
@@ -102,8 +104,9 @@ class IncidentBook:
     ) -> Incident:
         """Judge a sighting and open or extend its incident.
 
-        :param write_evidence: called for a violation that has no evidence yet. What it wrote is noted in the same
-            transaction as the incident's opening, so that nobody is told of a violation whose proof may still be lost.
+        :param write_evidence: called for a violation that has no evidence yet, or none that shows it as prominently as
+            this sighting. What it wrote is noted in the same transaction as the incident's opening or escalation, so
+            that nobody is told of a violation whose proof may still be lost.
         :returns: the incident's state, which is on disk unless only its counters grew.
         :raises StorageError: nothing was changed; the next sample of the sighting may be observed as if this was not.
         """
@@ -133,9 +136,10 @@ class IncidentBook:
                 change = life.begin(stream, identity, sighting, pack, judgement, now)
             else:
                 change = life.seen_again(held.incident, sighting, totals, judgement, now)
-            if write_evidence is not None and change.incident.lacks_evidence:
+            if write_evidence is not None and change.incident.evidence_wish(sighting.presence):
                 digest = await write_evidence(change.incident)
-                change = change if digest is None else life.with_evidence(change, digest, now)
+                if digest is not None:
+                    change = life.with_evidence(change, digest, sighting.presence, now)
             after = _Held(
                 incident=change.incident,
                 totals=totals,

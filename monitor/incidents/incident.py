@@ -66,6 +66,26 @@ class IncidentKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceRecord:
+    """Evidence that is on disk and is never changed."""
+
+    folder: str
+    """Its folder's name below ``evidence.folder``."""
+    manifest_sha256: str
+    presence: Presence
+    """How it shows the likeness."""
+
+
+class EvidenceWish(StrEnum):
+    """Why evidence is to be drawn."""
+
+    FIRST = "first"
+    """There is none yet."""
+    ANEW = "anew"
+    """What there is shows the likeness less prominently than it is shown now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
     """An incident as it is stored. A new state is a new object."""
 
@@ -102,15 +122,39 @@ class Incident:
     """Stream time in seconds of the first proving picture."""
     sequence: int = 0
     """Grows by one with every transition; orders the alerts of one incident."""
-    manifest_sha256: str | None = None
-    """Digest of the evidence manifest, once it is written."""
     presence: Presence = Presence.PRESENTER
     """The strongest of its sightings' so far."""
+    evidence: tuple[EvidenceRecord, ...] = ()
+    """Oldest first; each shows the likeness more prominently than the one before, so there are at most four."""
+
+    log_likelihood: float | None = None
+    """The most that a sighting's pictures were worth: natural log of the likelihood ratio, this identity against a
+    stranger. None for what an older version opened."""
+    log_likelihood_needed: float | None = None
+    """What the alert budget asked of that sighting."""
 
     @property
-    def lacks_evidence(self) -> bool:
-        """Whether it is a violation without evidence."""
-        return self.decision.is_violation and self.manifest_sha256 is None
+    def manifest_sha256(self) -> str | None:
+        """Digest of the newest evidence's manifest, once there is one."""
+        return self.evidence[-1].manifest_sha256 if self.evidence else None
+
+    @property
+    def evidence_folder(self) -> str:
+        """Name of the newest evidence's folder, or of the one that the first will be in."""
+        return self.evidence[-1].folder if self.evidence else self.id
+
+    def evidence_wish(self, presence: Presence) -> EvidenceWish | None:
+        """Whether a sighting of it that is shown as ``presence`` is worth evidence: of a violation only."""
+        if not self.decision.is_violation:
+            return None
+        if not self.evidence:
+            return EvidenceWish.FIRST
+        return EvidenceWish.ANEW if presence.strength > self.evidence[-1].presence.strength else None
+
+    def next_evidence_folder(self, presence: Presence) -> str:
+        """Name of the folder for evidence that shows it as ``presence``: a name of its own for each presence, so that a
+        process that is killed before it has noted what it wrote finds it again."""
+        return f"{self.id}-{presence}" if self.evidence else self.id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,18 @@ from ulid import ULID
 
 from monitor.faces.face import PackInfo
 from monitor.gallery.identity import Identity
-from monitor.incidents.incident import Decision, Incident, IncidentKey, IncidentState, TimelineEntry, Transition
+from monitor.incidents.incident import (
+    Decision,
+    EvidenceRecord,
+    Incident,
+    IncidentKey,
+    IncidentState,
+    TimelineEntry,
+    Transition,
+)
 from monitor.incidents.rules import Judgement
 from monitor.incidents.totals import Totals
+from monitor.sightings.presence import Presence
 from monitor.sightings.sighting import Sample, Sighting
 from monitor.streams.stream import Stream
 
@@ -67,6 +76,8 @@ def begin(
         stream_time_first=sighting.stream_time_first,
         sequence=1 if violation else 0,
         presence=sighting.presence,
+        log_likelihood=sighting.log_likelihood,
+        log_likelihood_needed=sighting.log_likelihood_needed,
     )
     return _told(incident, Transition.OPENED if violation else None, now)
 
@@ -74,7 +85,7 @@ def begin(
 def seen_again(incident: Incident, sighting: Sighting, totals: Totals, judgement: Judgement, now: datetime) -> Change:
     """The incident with what ``sighting`` adds, and what another decision changes; ``totals`` include the sighting."""
     seen = replace(
-        _with_figures(incident, sighting.best),
+        _with_likelihood(_with_figures(incident, sighting.best), sighting),
         samples_matched=totals.samples_matched,
         samples_seen=totals.samples_seen,
         seconds_on_screen=totals.seconds,
@@ -110,16 +121,23 @@ def _more_prominent(before: Incident, seen: Incident, now: datetime) -> Change:
     )
 
 
-def with_evidence(change: Change, manifest_sha256: str, now: datetime) -> Change:
-    """``change`` with the digest of the evidence that was written for it."""
+def with_evidence(change: Change, manifest_sha256: str, presence: Presence, now: datetime) -> Change:
+    """``change`` with the digest of the evidence that was written for it; what there was before is kept.
+
+    :param presence: how it shows the likeness.
+    """
+    before = change.incident
+    record = EvidenceRecord(
+        folder=before.next_evidence_folder(presence), manifest_sha256=manifest_sha256, presence=presence
+    )
     entry = TimelineEntry(
-        incident_id=change.incident.id,
+        incident_id=before.id,
         at=now,
         event="evidence_recorded",
         reason="evidence_recorded",
-        detail=f"manifest sha256 {manifest_sha256}",
+        detail=f"manifest sha256 {manifest_sha256}" + (f", shown as {presence}" if before.evidence else ""),
     )
-    incident = replace(change.incident, manifest_sha256=manifest_sha256)
+    incident = replace(before, evidence=(*before.evidence, record))
     return replace(change, incident=incident, timeline=(*change.timeline, entry))
 
 
@@ -162,4 +180,13 @@ def _with_figures(incident: Incident, best: Sample) -> Incident:
         similarity=best.match.best.similarity,
         margin=best.match.margin,
         face_height_px=best.box.height,
+    )
+
+
+def _with_likelihood(incident: Incident, sighting: Sighting) -> Incident:
+    """The incident with what ``sighting`` was worth, if that is more than any before it was."""
+    if incident.log_likelihood is not None and sighting.log_likelihood <= incident.log_likelihood:
+        return incident
+    return replace(
+        incident, log_likelihood=sighting.log_likelihood, log_likelihood_needed=sighting.log_likelihood_needed
     )

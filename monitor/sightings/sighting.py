@@ -26,6 +26,9 @@ class EvidenceVerdict(StrEnum):
     """Enough pictures match, but a stranger could look so more often than the alert budget allows."""
 
 
+_NOW = 3
+"""Samples, the newest, that show how the likeness is shown now: as few as it can be told by."""
+
 RESEMBLES_NOBODY = frozenset({EvidenceVerdict.NOBODY_PROTECTED, EvidenceVerdict.LOOK_ALIKE})
 """What calls for no second look, and of which nothing is kept."""
 
@@ -88,6 +91,11 @@ class Sighting:
     def clearest(self) -> Sample:
         """The sample to be shown to people: similar, and a good picture."""
         return max((self.best, *self.samples), key=clarity)
+
+    @property
+    def clearest_now(self) -> Sample:
+        """As ``clearest``, of the newest few: of a poster whose owner stepped before it, the owner."""
+        return max(self.samples[-_NOW:], key=clarity)
 
     @property
     def seconds(self) -> float:

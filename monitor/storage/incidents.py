@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import RowMapping, insert, select
@@ -13,7 +14,15 @@ from ulid import ULID
 
 from monitor.alerts.alert import Alert, AlertLinks
 from monitor.errors import StorageError
-from monitor.incidents.incident import Decision, Incident, IncidentKey, IncidentState, TimelineEntry, Transition
+from monitor.incidents.incident import (
+    Decision,
+    EvidenceRecord,
+    Incident,
+    IncidentKey,
+    IncidentState,
+    TimelineEntry,
+    Transition,
+)
 from monitor.sightings.presence import Presence
 from monitor.storage.database import Database
 from monitor.storage.tables import incidents, outbox, timeline
@@ -79,7 +88,7 @@ class SqlIncidentStore:
             reason=entry.reason,
             detail=entry.detail,
             other_rooms=await _other_rooms(connection, incident),
-            links=AlertLinks.to(incident.id, web_base_url=self._web_base_url, runbook_url=self._runbook_url),
+            links=AlertLinks.to(incident, web_base_url=self._web_base_url, runbook_url=self._runbook_url),
         )
         text = json.dumps(alert.to_dict(), ensure_ascii=False)
         rows = [
@@ -128,7 +137,11 @@ async def _other_rooms(connection: AsyncConnection, incident: Incident) -> list[
 def _row_of(incident: Incident) -> dict[str, Any]:
     row = {column.name: getattr(incident, column.name) for column in incidents.columns if column.name not in _KEY}
     key = {name: getattr(incident.key, name) for name in _KEY}
-    return row | key | {"products": json.dumps(list(incident.products), ensure_ascii=False)}
+    texts = {
+        "products": json.dumps(list(incident.products), ensure_ascii=False),
+        "evidence": json.dumps([asdict(record) for record in incident.evidence]),
+    }
+    return row | key | texts
 
 
 def incident_of(row: RowMapping) -> Incident:
@@ -138,13 +151,22 @@ def incident_of(row: RowMapping) -> Incident:
     """
     fields = dict(row)
     key = IncidentKey(**{name: fields.pop(name) for name in _KEY})
+    # For those who query the file; the newest record says the same.
+    fields.pop("manifest_sha256")
     try:
         fields["state"] = IncidentState(fields["state"])
         fields["decision"] = Decision(fields["decision"])
         fields["presence"] = Presence(fields["presence"])
         fields["products"] = tuple(json.loads(fields["products"]))
-    except ValueError as err:
+        fields["evidence"] = tuple(_record_of(record) for record in json.loads(fields["evidence"]))
+    except (KeyError, TypeError, ValueError) as err:
         raise StorageError(
             f"incident {fields['id']} cannot be read ({err}); install the version of the monitor that wrote it"
         ) from err
     return Incident(key=key, **fields)
+
+
+def _record_of(record: dict[str, str]) -> EvidenceRecord:
+    return EvidenceRecord(
+        folder=record["folder"], manifest_sha256=record["manifest_sha256"], presence=Presence(record["presence"])
+    )

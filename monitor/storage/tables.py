@@ -80,6 +80,9 @@ incidents = Table(
     Column("sequence", Integer, nullable=False),
     Column("manifest_sha256", String(64)),
     Column("presence", String(16), nullable=False, server_default="presenter"),
+    Column("evidence", Text, nullable=False, server_default="[]", comment="JSON array of EvidenceRecord, oldest first"),
+    Column("log_likelihood", Float),
+    Column("log_likelihood_needed", Float),
     Index(
         "uq_incidents_one_open",
         "identity_id",

@@ -12,7 +12,7 @@ from prometheus_client.exposition import choose_encoder
 
 from monitor.alerts.delivery import Delivery
 from monitor.clock import iso_utc
-from monitor.incidents.incident import Incident, TimelineEntry
+from monitor.incidents.incident import EvidenceRecord, Incident, TimelineEntry
 from monitor.redact import redact_text
 from monitor.web.query import IncidentQuery, is_incident_id, read_query
 from monitor.web.readiness import assess
@@ -98,7 +98,7 @@ async def find_incident(request: web.Request) -> Incident:
 
 
 def incident_json(incident: Incident) -> dict[str, Any]:
-    """An incident as the API gives it; ``evidence`` is null until it is recorded."""
+    """An incident as the API gives it; ``evidence`` is the newest, null until it is recorded."""
     return {
         "id": incident.id,
         "state": incident.state,
@@ -116,6 +116,8 @@ def incident_json(incident: Incident) -> dict[str, Any]:
         "similarity": incident.similarity,
         "similarity_threshold": incident.similarity_threshold,
         "margin": incident.margin,
+        "log_likelihood": incident.log_likelihood,
+        "log_likelihood_needed": incident.log_likelihood_needed,
         "samples_matched": incident.samples_matched,
         "samples_seen": incident.samples_seen,
         "face_height_px": incident.face_height_px,
@@ -130,15 +132,15 @@ def incident_json(incident: Incident) -> dict[str, Any]:
         "sequence": incident.sequence,
         "manifest_sha256": incident.manifest_sha256,
         "page": f"/incidents/{incident.id}",
-        "evidence": _evidence_json(incident),
+        "evidence": _evidence_json(incident.evidence[-1]) if incident.evidence else None,
+        "earlier_evidence": [_evidence_json(record) for record in incident.evidence[:-1]],
     }
 
 
-def _evidence_json(incident: Incident) -> dict[str, str] | None:
-    if incident.manifest_sha256 is None:
-        return None
+def _evidence_json(record: EvidenceRecord) -> dict[str, str]:
     names = {"frame": "frame.jpg", "crop": "crop.jpg", "reference": "reference.jpg", "manifest": "manifest.json"}
-    return {kind: f"/evidence/{incident.id}/{name}" for kind, name in names.items()}
+    addresses = {kind: f"/evidence/{record.folder}/{name}" for kind, name in names.items()}
+    return addresses | {"presence": record.presence, "manifest_sha256": record.manifest_sha256}
 
 
 def entry_json(entry: TimelineEntry) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def build_app(site: Site, door: HookDoor) -> web.Application:
     app.router.add_get("/", pages.index)
     app.router.add_get("/rooms", pages.rooms)
     app.router.add_get("/incidents/{incident}", pages.incident)
-    app.router.add_get("/evidence/{incident}/{name}", evidence)
+    app.router.add_get("/evidence/{folder}/{name}", evidence)
     app.router.add_get("/healthz", api.healthz)
     app.router.add_get("/readyz", api.readyz)
     app.router.add_get("/metrics", api.metrics)

@@ -48,7 +48,7 @@ async def incident(request: web.Request) -> web.Response:
     found = await find_incident(request)
     timeline = await site.incidents.timeline(found.id)
     deliveries = await site.incidents.deliveries(found.id)
-    folder = site.evidence_folder / found.id
+    folder = site.evidence_folder / found.evidence_folder
     manifest = await asyncio.to_thread(read_manifest, folder / "manifest.json", found.manifest_sha256)
     text = render(
         "incident.html",

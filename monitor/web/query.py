@@ -11,6 +11,7 @@ from typing import TypeVar
 from multidict import MultiMapping
 
 from monitor.incidents.incident import Decision, IncidentState
+from monitor.sightings.presence import Presence
 from monitor.streams.roster import Origin
 from monitor.streams.stream import StreamState
 
@@ -18,6 +19,7 @@ MAX_LIMIT = 200
 MAX_STREAMS = 1000
 MAX_TEXT = 200
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
+_PRESENCES = frozenset(presence.value for presence in Presence)
 _FILTERS = ("identity", "platform", "account", "room")
 _Word = TypeVar("_Word", bound=StrEnum)
 
@@ -27,6 +29,12 @@ class BadParameter(ValueError):
 
     def __init__(self, name: str, value: str, allowed: str) -> None:
         super().__init__(f"parameter {name}: {value[:60]!r} is not allowed; allowed: {allowed}")
+
+
+def is_evidence_folder(text: str) -> bool:
+    """Whether ``text`` is what a folder of evidence is named: an incident's id, or that and a presence."""
+    incident_id, dash, presence = text.partition("-")
+    return is_incident_id(incident_id) and (not dash or presence in _PRESENCES)
 
 
 def is_incident_id(text: str) -> bool:

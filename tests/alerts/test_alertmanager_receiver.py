@@ -68,6 +68,7 @@ async def test_an_opened_violation_fires_with_all_its_words_and_a_resolved_one_i
         assert words["violation"] == "no_permission"
         assert words["permission"].endswith("permitted accounts on demo: obama-official")
         assert words["similarity"] == "0.712 (threshold 0.410, margin 0.601)"
+        assert words["evidence"] == "14.2, needed 9.7 (natural logarithm of odds)"
         assert words["samples"] == "3 of 4, 2.0 s on screen"
         assert "runbook_url" not in words
         assert alert["generatorURL"] == f"http://127.0.0.1:8080/incidents/{incident.id}"

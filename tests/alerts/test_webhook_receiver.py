@@ -38,7 +38,7 @@ def make_alert(transition: Transition = Transition.OPENED) -> Alert:
         reason="no_permission",
         detail=incident.decision_detail,
         other_rooms=["demo/obama-clone/room-7"],
-        links=AlertLinks.to(incident.id, web_base_url="https://l.example.org", runbook_url="https://r.example.org"),
+        links=AlertLinks.to(incident, web_base_url="https://l.example.org", runbook_url="https://r.example.org"),
     )
 
 
@@ -88,6 +88,8 @@ async def test_the_body_is_all_that_on_call_needs(session: aiohttp.ClientSession
             "similarity": 0.7123,
             "similarity_threshold": 0.41,
             "margin": 0.6012,
+            "log_likelihood": 14.2,
+            "log_likelihood_needed": 9.7,
             "samples_matched": 3,
             "samples_seen": 4,
             "seconds_on_screen": 2.0,
@@ -106,6 +108,13 @@ async def test_the_body_is_all_that_on_call_needs(session: aiohttp.ClientSession
             },
         },
     }
+
+
+def test_an_alert_of_an_older_version_does_not_say_what_its_pictures_were_worth() -> None:
+    data = make_alert().to_dict()
+    older = Alert.from_dict({name: value for name, value in data.items() if not name.startswith("log_likelihood")})
+    assert (Alert.from_dict(data).evidence, older.evidence) == ("14.2, needed 9.7 (natural logarithm of odds)", "")
+    assert older.to_dict() == data | {"log_likelihood": None, "log_likelihood_needed": None}
 
 
 @pytest.mark.parametrize("transition", list(Transition))

@@ -23,7 +23,7 @@ from monitor.evidence.manifest import Findings
 from monitor.evidence.metrics import EvidenceFailure, EvidenceMetrics
 from monitor.evidence.recorder import DRAW_TRIES, Draft, EvidenceRecorder
 from monitor.faces.face import Box, EvidencePictures
-from monitor.incidents.incident import Incident
+from monitor.incidents.incident import EvidenceRecord, Incident
 from monitor.sightings.presence import Bearing, Presence
 from monitor.streams.packet import EncodedFrame
 
@@ -69,12 +69,14 @@ def failures(registry: CollectorRegistry, reason: EvidenceFailure) -> float | No
 
 
 def findings(similarity: float = 0.7) -> Findings:
+    sighting = make_sighting((1.0, 2.0, 3.5), similarity)
     return Findings(
         stream=make_stream(),
         identity=make_identity(),
-        sighting=make_sighting((1.0, 2.0, 3.5), similarity),
+        sighting=sighting,
         pack=PACK,
         gallery_digest=GALLERY_DIGEST,
+        shown=sighting.clearest,
     )
 
 
@@ -193,6 +195,29 @@ async def test_a_second_record_changes_nothing_and_gives_the_same_digest(
     first = await record(recorder)
     assert await record(recorder, similarity=0.9) == first
     assert (tmp_path / "evidence" / make_incident().id / "frame.jpg").read_bytes() == b"\xff\xd8frame1"
+
+
+async def test_evidence_of_a_more_prominent_showing_lies_beside_the_earlier_and_names_its_digest(
+    recorder: EvidenceRecorder, tmp_path: Path
+) -> None:
+    incident = make_incident()
+    poster = replace(findings(), sighting=replace(findings().sighting, presence=Presence.BACKGROUND))
+    draft = await recorder.draw(poster)
+    assert draft is not None
+    first = await draft.write(incident)
+    assert first is not None
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "evidence" / incident.id).iterdir()}
+    record_of_it = EvidenceRecord(folder=incident.id, manifest_sha256=first, presence=Presence.BACKGROUND)
+    escalated = replace(incident, evidence=(record_of_it,))
+    second = await record(recorder, escalated, similarity=0.8)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "evidence" / incident.id).iterdir()} == kept
+    folder = tmp_path / "evidence" / f"{incident.id}-presenter"
+    assert second == hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest() != first
+    assert read(folder)["incident"]["earlier_manifests_sha256"] == [first]
+    assert read(folder)["sighting"]["presence"] == "presenter"
+    # As by a process that was killed before the database had it: the next one finds it, and adds nothing.
+    assert await record(recorder, escalated, similarity=0.9) == second
+    assert sorted(path.name for path in folder.parent.iterdir()) == [incident.id, folder.name]
 
 
 async def test_records_at_the_same_time_agree_and_leave_nothing_temporary(

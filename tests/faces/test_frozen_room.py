@@ -22,7 +22,7 @@ from monitor.gallery.calibration_defaults import default_calibration
 from monitor.gallery.identity import Identity
 from monitor.gallery.snapshot import GallerySnapshot
 from monitor.gallery.stranger_traffic import StrangerTraffic
-from monitor.incidents.incident import Incident
+from monitor.incidents.incident import EvidenceWish, Incident
 from monitor.pipeline import StreamPaths
 from monitor.sightings.config import SightingsConfig
 from monitor.sightings.evidence_limit import sized_test
@@ -41,14 +41,14 @@ class Sightings:
     def __init__(self) -> None:
         self.seen: list[Sighting] = []
 
-    def wants_evidence(self, stream: Stream, identity: Identity, sighting: Sighting) -> bool:
-        return False
+    def wants_evidence(self, stream: Stream, identity: Identity, sighting: Sighting) -> EvidenceWish | None:
+        return None
 
     async def observe(
         self, stream: Stream, identity: Identity, sighting: Sighting, pack: PackInfo, write_evidence: object = None
     ) -> Incident:
         self.seen.append(sighting)
-        return replace(make_incident(), manifest_sha256="a" * 64)
+        return make_incident()
 
 
 async def test_a_protected_face_in_a_frozen_picture_goes_on_being_a_sighting(

@@ -30,8 +30,38 @@ def largest(analyser: FaceAnalyser, picture: Picture) -> Face:
 
 def test_the_weights_are_shares_of_one_and_a_good_face_is_worth_one() -> None:
     assert set(QUALITY_WEIGHTS) == set(QualityFactor)
-    assert sum(QUALITY_WEIGHTS.values()) == pytest.approx(1.0)
-    assert GOOD.value == 1.0
+    measured = [weight for name, weight in QUALITY_WEIGHTS.items() if name is not QualityFactor.CLARITY]
+    assert math.fsum(measured) == 1.0
+    assert GOOD.value == replace(GOOD, clarity=0.5).value == 1.0
+
+
+def test_without_a_quality_network_a_face_is_worth_exactly_what_six_factors_make_of_it() -> None:
+    weights = (0.15, 0.25, 0.1, 0.15, 0.1, 0.25)
+    worths = np.random.default_rng(8)
+    for _ in range(200):
+        sharpness, brightness, height_px, residual, yaw, pitch, inside = worths.uniform(
+            [12, 5, 20, 0.0, -60, -50, 0.45], [200, 230, 100, 0.3, 60, 50, 1.0]
+        ).tolist()
+        quality = Quality(
+            sharpness=sharpness,
+            brightness=brightness,
+            height_px=height_px,
+            landmark_residual=residual,
+            yaw=yaw,
+            pitch=pitch,
+            inside=inside,
+        )
+        factors = tuple(quality.factors.values())
+        assert quality.value == math.prod(math.pow(*pair) for pair in zip(factors, weights, strict=True))
+
+
+def test_clarity_is_a_fifth_of_the_quality_and_of_a_good_face_alone_refuses_only_the_hopeless() -> None:
+    weak = replace(GOOD, inside=0.6)
+    assert replace(weak, clarity=0.25).value == pytest.approx(weak.value**0.8 * 0.5**0.2)
+    assert judge(BOX, 0.9, replace(GOOD, clarity=0.05), CONFIG) is GateVerdict.EMBEDDED
+    assert judge(BOX, 0.9, replace(GOOD, clarity=0.0), CONFIG) is GateVerdict.UNCLEAR
+    poor = replace(GOOD, sharpness=13, inside=0.5, clarity=0.05)
+    assert judge(BOX, 0.9, poor, CONFIG.model_copy(update={"min_quality": 0.5})) is GateVerdict.UNCLEAR
 
 
 WORSE = [
@@ -44,6 +74,7 @@ WORSE = [
     ("pitch", [0, 20, 50, 70, 90.1], GateVerdict.TURNED_AWAY),
     ("landmark_residual", [0.1, 0.2, 0.3, 0.35, 0.4], GateVerdict.DISTORTED),
     ("inside", [0.8, 0.7, 0.6, 0.5, 0.4], GateVerdict.CUT_OFF),
+    ("clarity", [0.5, 0.4, 0.3, 0.1, 0.0], GateVerdict.UNCLEAR),
 ]
 
 

@@ -21,7 +21,7 @@ def _face(embedding: np.ndarray | None) -> Face:
         box=Box(x1=1.5, y1=2.5, x2=30, y2=40),
         landmarks=np.arange(10, dtype=np.float32).reshape(5, 2),
         det_score=0.75,
-        quality=Quality(sharpness=55.5, brightness=101.0),
+        quality=Quality(sharpness=55.5, brightness=101.0, clarity=None if embedding is None else 0.625),
         embedding=embedding,
         grid=b"" if embedding is None else bytes(range(200)) * 2,
         inset=None if embedding is None else Box(x1=1.25, y1=2, x2=50, y2=60),
@@ -46,7 +46,7 @@ def test_faces_survive() -> None:
     assert (arrived.pts, arrived.width, arrived.height) == (90, 640, 360)
     first, second = arrived.faces
     assert first.box == picture.faces[0].box
-    assert first.quality == picture.faces[0].quality
+    assert (first.quality, second.quality) == tuple(face.quality for face in picture.faces)
     np.testing.assert_array_equal(first.landmarks, picture.faces[0].landmarks)
     np.testing.assert_array_equal(first.embedding, embedding)
     assert second.embedding is None

@@ -16,6 +16,8 @@ from monitor.gallery.gallery import Gallery
 from monitor.gallery.identity import RefusalReason
 
 GOOD = face(unit(1))
+POOR = face(None)
+UNCLEAR = replace(POOR, quality=replace(POOR.quality, clarity=0.014))
 CONFIG = GalleryConfig()
 
 
@@ -31,6 +33,8 @@ CONFIG = GalleryConfig()
         ([face(unit(1), sharpness=12)], RefusalReason.BLURRED, "sharpness 12, at least 30 needed"),
         ([face(None, sharpness=12)], RefusalReason.BLURRED, "sharpness 12, at least 30 needed"),
         ([face(None, det_score=0.55)], RefusalReason.NO_FACE, "det_score 0.55"),
+        ([POOR], RefusalReason.NO_FACE, "brightness 128 of 255);"),
+        ([UNCLEAR], RefusalReason.NO_FACE, "brightness 128 of 255, clarity 0.01);"),
     ],
 )
 def test_a_photo_is_refused_with_what_was_measured_and_what_is_needed(faces, reason, said) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
@@ -111,6 +112,19 @@ async def test_samples_and_seconds_of_several_sightings_are_counted_once(
     for sighting in sightings:
         incident = await desk.see(sighting=sighting)
     assert (incident.samples_seen, incident.seconds_on_screen) == expected
+
+
+async def test_what_the_strongest_sighting_was_worth_stays_with_what_it_needed(desk: Desk) -> None:
+    first = replace(make_sighting(), log_likelihood=14.2, log_likelihood_needed=9.7)
+    incident = await desk.see(sighting=first)
+    assert (incident.log_likelihood, incident.log_likelihood_needed) == (14.2, 9.7)
+    assert await desk.reader.get(incident.id) == incident
+    weaker = replace(make_sighting(sighting_id="s2"), log_likelihood=12.0, log_likelihood_needed=11.0)
+    incident = await desk.see(sighting=weaker)
+    assert (incident.log_likelihood, incident.log_likelihood_needed) == (14.2, 9.7)
+    stronger = replace(make_sighting(sighting_id="s3"), log_likelihood=15.0, log_likelihood_needed=11.0)
+    incident = await desk.see(sighting=stronger)
+    assert (incident.log_likelihood, incident.log_likelihood_needed) == (15.0, 11.0)
 
 
 async def test_losing_a_permission_opens_changing_rules_update_and_gaining_one_resolves(desk: Desk) -> None:

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from support.violations import START, make_identity, make_permission, make_sighting, make_stream
 
-from monitor.incidents.incident import Incident
+from monitor.incidents.incident import EvidenceWish, Incident
+from monitor.sightings.presence import Presence
+from monitor.storage.outbox import SqlOutbox
 
 if TYPE_CHECKING:
     from conftest import Desk
@@ -23,6 +25,7 @@ class Pen:
         self._desk = desk
 
     async def write(self, incident: Incident) -> str | None:
+        """For an incident's opening."""
         assert (await self._desk.told(incident.id)).count("opened") == int(incident.id in self.wrote)
         self.wrote.append(incident.id)
         return None if self.fails else "b" * 64
@@ -77,3 +80,60 @@ async def test_evidence_is_wanted_for_a_violation_that_has_none(desk: Desk) -> N
     assert violation.manifest_sha256 == "b" * 64
     assert await desk.events(violation.id) == ["permitted", "opened", "evidence_recorded"]
     assert not desk.book.wants_evidence(stream, make_identity(), make_sighting())
+
+
+async def test_an_escalation_is_told_with_evidence_of_its_own_and_keeps_the_earlier(desk: Desk) -> None:
+    pen = Pen(desk)
+    await desk.see(sighting=make_sighting(presence=Presence.BACKGROUND), write_evidence=pen.write)
+    assert desk.book.wants_evidence(make_stream(), make_identity(), make_sighting()) is EvidenceWish.ANEW
+    told_before: list[str] = []
+
+    async def write_again(before: Incident) -> str:
+        told_before.extend(await desk.told(before.id))
+        return "c" * 64
+
+    incident = await desk.see(sighting=make_sighting(presence=Presence.PRESENTER), write_evidence=write_again)
+    assert told_before == ["opened"], "nobody hears of the escalation before its evidence is written"
+    assert [(record.folder, record.manifest_sha256[0], record.presence) for record in incident.evidence] == [
+        (incident.id, "b", Presence.BACKGROUND),
+        (f"{incident.id}-presenter", "c", Presence.PRESENTER),
+    ]
+    assert await desk.reader.get(incident.id) == incident
+    assert await desk.events(incident.id) == ["opened", "evidence_recorded", "escalated", "evidence_recorded"]
+    assert await desk.told(incident.id) == ["opened", "escalated"]
+    assert desk.book.wants_evidence(make_stream(), make_identity(), make_sighting()) is None
+    outbox, base = SqlOutbox(desk.database), "http://127.0.0.1:8080"
+    for folder in (incident.id, f"{incident.id}-presenter"):
+        (row,) = await outbox.due("hook", START, 10)
+        assert row.alert.links.frame == f"{base}/evidence/{folder}/frame.jpg"
+        assert row.alert.links.incident == f"{base}/incidents/{incident.id}"
+        await outbox.delivered(row.id, START)
+
+
+async def test_an_escalation_without_evidence_is_told_and_drawn_with_the_next_sample_that_shows_it_so(
+    desk: Desk,
+) -> None:
+    pen = Pen(desk)
+    poster, owner = make_sighting(presence=Presence.BACKGROUND), make_sighting(presence=Presence.PRESENTER)
+    await desk.see(sighting=poster, write_evidence=pen.write)
+    escalated = await desk.see(sighting=owner)
+    assert (escalated.presence, escalated.manifest_sha256) == (Presence.PRESENTER, "b" * 64)
+    assert await desk.told(escalated.id) == ["opened", "escalated"]
+    assert desk.book.wants_evidence(make_stream(), make_identity(), poster) is None, "it shows the poster again"
+    after = desk.restarted()
+    await after.book.restore()
+    assert after.book.wants_evidence(make_stream(), make_identity(), owner) is EvidenceWish.ANEW
+
+    async def write(incident: Incident) -> str:
+        return "c" * 64
+
+    incident = await after.see(sighting=owner, write_evidence=write)
+    assert [record.presence for record in incident.evidence] == [Presence.BACKGROUND, Presence.PRESENTER]
+    assert await after.reader.get(incident.id) == incident
+    assert await after.told(incident.id) == ["opened", "escalated"]
+
+
+async def test_a_permitted_likeness_that_comes_forward_wants_no_evidence(desk: Desk) -> None:
+    permitted = make_identity(make_permission("obama-clone"))
+    await desk.see(permitted, make_sighting(presence=Presence.BACKGROUND))
+    assert desk.book.wants_evidence(make_stream(), permitted, make_sighting()) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import random
 import sqlite3
 from collections import Counter
@@ -128,9 +129,12 @@ def check(folder: DaemonFolder, receiver: WebhookReceiver) -> None:
     assert told == received, "every transition arrived, and nothing arrived that is not on disk"
     meaning = {(receipt.webhook_id, receipt.data["incident_id"], receipt.type) for receipt in receiver.receipts}
     assert len(meaning) == len(told), "one id never means two things"
-    for row in rows(folder, "SELECT id, manifest_sha256 FROM incidents"):
-        manifest = folder.root / "data" / "evidence" / row["id"] / "manifest.json"
-        assert row["manifest_sha256"] == hashlib.sha256(manifest.read_bytes()).hexdigest()
+    for row in rows(folder, "SELECT manifest_sha256, evidence FROM incidents"):
+        records = json.loads(row["evidence"])
+        for record in records:
+            manifest = folder.root / "data" / "evidence" / record["folder"] / "manifest.json"
+            assert record["manifest_sha256"] == hashlib.sha256(manifest.read_bytes()).hexdigest()
+        assert row["manifest_sha256"] == records[-1]["manifest_sha256"]
     per_incident = Counter((incident, kind) for _, incident, kind in meaning)
     for row in incidents:
         assert per_incident[(row["id"], "incident.opened")] == 1, row["room"]

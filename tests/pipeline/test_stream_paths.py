@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -236,3 +236,50 @@ async def test_a_print_that_comes_to_life_is_told_first_as_a_picture_and_then_as
         await wait_for(presents, timeout_s=5, what="the escalation")
     told = [delivery.transition for delivery in await room.reader.deliveries(first.id)]
     assert told == ["opened", "escalated"]
+    incident = await room.incident()
+    assert incident is not None
+    assert {record.folder: record.manifest_sha256 for record in incident.evidence} == room.recorded
+    assert [record.folder for record in incident.evidence] == [first.id, f"{first.id}-presenter"]
+    again = json.loads((room.evidence / incident.evidence_folder / "manifest.json").read_bytes())
+    assert again["sighting"]["presence"] == "presenter"
+    assert again["shown_sample"] in again["samples"][-3:], "the picture is of now"
+    assert again["incident"]["earlier_manifests_sha256"] == [first.manifest_sha256]
+    assert room.vision.drew == 2
+
+
+async def test_an_escalation_that_the_database_did_not_take_leaves_no_pictures_and_is_told_with_a_later_sample(
+    room: Room,
+) -> None:
+    room.vision.moves = False
+    room.on_air(0)
+    async with watched(room):
+        await wait_for(room.has_evidence, timeout_s=5, what="an incident with evidence")
+        refusal = sqlite3.connect(room.database.path, isolation_level=None)
+        refusal.execute("CREATE TRIGGER full BEFORE UPDATE ON incidents BEGIN SELECT RAISE(FAIL, 'disk full'); END")
+        room.vision.moves = True
+        second = 0
+
+        async def more(done: Callable[[], Awaitable[bool]], what: str) -> None:
+            nonlocal second
+            while not await done():
+                second += 4
+                assert second < 80, what
+                seen = room.vision.looked
+                room.on_air(second)
+                await wait_for(lambda seen=seen: room.vision.looked > seen, timeout_s=5, what="a look")
+
+        async def taken_back() -> bool:
+            return room.vision.drew > 1 and len(room.recorded) == 1
+
+        async def presents() -> bool:
+            incident = await room.incident()
+            return incident is not None and len(incident.evidence) == 2
+
+        await more(taken_back, "the first attempt")
+        refusal.execute("DROP TRIGGER full")
+        refusal.close()
+        await more(presents, "the escalation")
+    incident = await room.incident()
+    assert incident is not None
+    assert {record.folder: record.manifest_sha256 for record in incident.evidence} == room.recorded
+    assert [delivery.transition for delivery in await room.reader.deliveries(incident.id)] == ["opened", "escalated"]

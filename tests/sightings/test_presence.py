@@ -265,6 +265,16 @@ def test_of_samples_as_similar_the_clearer_picture_is_shown_and_a_poor_one_only_
     assert replace(sighting, samples=tuple(unknown), best=unknown[2]).clearest is unknown[2]
 
 
+def test_how_the_likeness_is_shown_now_is_told_by_the_clearest_of_the_newest_three_samples() -> None:
+    samples = tuple(
+        replace(make_sample(second, 0.7), view=replace(VIEW, quality=quality))
+        for second, quality in enumerate((1.0, 0.9, 0.3, 0.8, 0.5))
+    )
+    sighting = replace(make_sighting(), samples=samples, best=samples[0])
+    assert (sighting.clearest, sighting.clearest_now) == (samples[0], samples[3])
+    assert replace(sighting, samples=samples[:1]).clearest_now is samples[0]
+
+
 def test_thinning_keeps_the_clearest_sample_too() -> None:
     samples = [replace(make_sample(second, 0.6), view=replace(VIEW, quality=0.5)) for second in range(60)]
     samples[20] = replace(samples[20], view=replace(VIEW, quality=1.0))

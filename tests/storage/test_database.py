@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,11 +15,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from pydantic import ValidationError
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from support.violations import make_incident
 
 from monitor.errors import StorageError
+from monitor.incidents.incident import EvidenceRecord, Incident
 from monitor.sightings.presence import Presence
 from monitor.storage.config import StorageConfig
 from monitor.storage.database import Database
@@ -61,25 +64,59 @@ async def test_missing_folders_are_made_and_what_was_written_is_there_after_open
     await second.aclose()
 
 
-async def test_incidents_of_a_database_without_presence_are_read_as_presented(tmp_path: Path) -> None:
-    path = tmp_path / "monitor.db"
+@contextmanager
+def database_at(revision: str, path: Path) -> Iterator[Connection]:
+    """A file with the tables of an older version."""
     engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
         config = Config()
         config.set_main_option("script_location", "monitor.storage:migrations")
         config.attributes["connection"] = connection
-        command.upgrade(config, "0002")
-        row = {column.name: None for column in metadata.tables["incidents"].columns if column.name != "presence"}
-        row |= dict.fromkeys(row, "2026-01-02T03:04:05.678901Z") | {"id": "old", "state": "open", "products": "[]"}
-        row |= {"decision": "no_permission", "closed_at": None, "similarity": 0.5}
-        names = ", ".join(row)
-        connection.execute(text(f"INSERT INTO incidents ({names}) VALUES (:{', :'.join(row)})"), row)
+        command.upgrade(config, revision)
+        yield connection
     engine.dispose()
+
+
+def add_incident(connection: Connection, incident_id: str, **values: object) -> None:
+    """An open violation, in the columns that there are."""
+    row = dict.fromkeys(column["name"] for column in inspect(connection).get_columns("incidents"))
+    row |= dict.fromkeys(row, "2026-01-02T03:04:05.678901Z") | {"state": "open", "products": "[]", "similarity": 0.5}
+    row |= {"decision": "no_permission", "closed_at": None, "manifest_sha256": None} | values
+    row |= {"id": incident_id, "room": incident_id}
+    connection.execute(text(f"INSERT INTO incidents ({', '.join(row)}) VALUES (:{', :'.join(row)})"), row)
+
+
+async def opened(path: Path) -> list[Incident]:
+    """The open incidents of a file that this version brings up to date."""
     database = Database(f"sqlite:///{path}")
     await database.open()
-    (incident,) = await SqlIncidentStore(database, receivers=[], web_base_url="http://x").load_open()
-    assert (incident.id, incident.presence) == ("old", Presence.PRESENTER)
+    found = await SqlIncidentStore(database, receivers=[], web_base_url="http://x").load_open()
     await database.aclose()
+    return found
+
+
+async def test_incidents_of_a_database_without_presence_are_read_as_presented(tmp_path: Path) -> None:
+    with database_at("0002", tmp_path / "monitor.db") as connection:
+        add_incident(connection, "old")
+    (incident,) = await opened(tmp_path / "monitor.db")
+    assert (incident.id, incident.presence) == ("old", Presence.PRESENTER)
+
+
+async def test_evidence_of_an_older_database_is_its_incidents_only_one_and_shows_it_as_it_is(tmp_path: Path) -> None:
+    with database_at("0003", tmp_path / "monitor.db") as connection:
+        add_incident(connection, "A", presence="static_image", manifest_sha256="a" * 64)
+        add_incident(connection, "B", presence="inset")
+    recorded, without = await opened(tmp_path / "monitor.db")
+    record = EvidenceRecord(folder="A", manifest_sha256="a" * 64, presence=Presence.STATIC_IMAGE)
+    assert (recorded.evidence, without.evidence) == ((record,), ())
+    assert (recorded.manifest_sha256, without.manifest_sha256) == ("a" * 64, None)
+
+
+async def test_of_incidents_of_an_older_database_nobody_says_what_the_pictures_were_worth(tmp_path: Path) -> None:
+    with database_at("0004", tmp_path / "monitor.db") as connection:
+        add_incident(connection, "A", presence="inset", evidence="[]")
+    (incident,) = await opened(tmp_path / "monitor.db")
+    assert (incident.presence, incident.log_likelihood, incident.log_likelihood_needed) == (Presence.INSET, None, None)
 
 
 async def test_a_database_of_a_newer_version_is_refused_and_left_alone(database: Database) -> None:

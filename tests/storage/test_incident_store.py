@@ -12,7 +12,8 @@ from support.violations import START, make_incident
 
 from monitor.alerts.alert import Alert, AlertLinks
 from monitor.errors import StorageError
-from monitor.incidents.incident import Decision, Incident, IncidentState, TimelineEntry, Transition
+from monitor.incidents.incident import Decision, EvidenceRecord, Incident, IncidentState, TimelineEntry, Transition
+from monitor.sightings.presence import Presence
 from monitor.storage.database import Database
 from monitor.storage.incidents import SqlIncidentStore
 from monitor.storage.outbox import SqlOutbox
@@ -30,7 +31,9 @@ async def open_one(store: SqlIncidentStore, incident: Incident) -> None:
 async def test_an_incident_comes_back_exactly_as_it_was_saved(
     store: SqlIncidentStore, reader: SqlIncidentReader
 ) -> None:
-    incident = make_incident(opened_at=START + timedelta(microseconds=1), manifest_sha256="b" * 64)
+    first = EvidenceRecord(folder="a", manifest_sha256="a" * 64, presence=Presence.BACKGROUND)
+    again = EvidenceRecord(folder="a-inset", manifest_sha256="b" * 64, presence=Presence.INSET)
+    incident = make_incident(opened_at=START + timedelta(microseconds=1), evidence=(first, again))
     await store.save(incident)
     assert await reader.get(incident.id) == incident
     closed = replace(incident, state=IncidentState.CLOSED, closed_at=START, violation_since=None)
@@ -181,6 +184,6 @@ async def test_an_alert_is_the_same_after_its_way_through_json() -> None:
         reason="no_permission",
         detail="words",
         other_rooms=["demo/x/y"],
-        links=AlertLinks.to(incident.id, web_base_url="http://x", runbook_url="http://r"),
+        links=AlertLinks.to(incident, web_base_url="http://x", runbook_url="http://r"),
     )
     assert Alert.from_dict(alert.to_dict()) == alert

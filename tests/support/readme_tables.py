@@ -37,7 +37,9 @@ def _rows(values: BaseModel, prefix: str) -> Iterator[str]:
 
 def _default(declared: Any, value: Any) -> str:
     if isinstance(value, tuple):
-        return "log" if value else "none"
+        if not value:
+            return "none"
+        return "log" if isinstance(value[0], BaseModel) else ", ".join(f"`{one}`" for one in value)
     if declared is None:
         return ""
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"

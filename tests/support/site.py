@@ -14,7 +14,16 @@ from ulid import ULID
 from yarl import URL
 
 from monitor.alerts.delivery import Delivery
-from monitor.incidents.incident import Decision, Incident, IncidentKey, IncidentState, TimelineEntry, Transition
+from monitor.incidents.incident import (
+    Decision,
+    EvidenceRecord,
+    Incident,
+    IncidentKey,
+    IncidentState,
+    TimelineEntry,
+    Transition,
+)
+from monitor.sightings.presence import Presence
 from monitor.streams.hook_config import HookConfig
 from monitor.streams.hooks import PublishEvent
 from monitor.streams.roster import Roster, RosterEntry
@@ -131,7 +140,8 @@ def make_roster(*provisioned: Stream, store: Drawer | None = None, watching: Wat
     return Roster(provisioned, store or Drawer(), watching or Watching(), any_address)
 
 
-def make_incident(number: int = 1, **changes: Any) -> Incident:
+def make_incident(number: int = 1, manifest_sha256: str | None = None, **changes: Any) -> Incident:
+    """:param manifest_sha256: of its only evidence."""
     opened = NOW - timedelta(minutes=number)
     incident = Incident(
         id=str(ULID.from_datetime(opened)),
@@ -157,7 +167,18 @@ def make_incident(number: int = 1, **changes: Any) -> Incident:
         last_seen_at=NOW - timedelta(seconds=3),
         stream_time_first=12.5,
     )
+    if manifest_sha256 is not None:
+        record = EvidenceRecord(folder=incident.id, manifest_sha256=manifest_sha256, presence=incident.presence)
+        incident = replace(incident, evidence=(record,))
     return replace(incident, **changes)
+
+
+def make_escalated() -> Incident:
+    """An incident that stood behind and now presents, with evidence of both."""
+    incident = make_incident()
+    behind = EvidenceRecord(folder=incident.id, manifest_sha256="ab" * 32, presence=Presence.BACKGROUND)
+    now = EvidenceRecord(folder=f"{incident.id}-presenter", manifest_sha256="cd" * 32, presence=Presence.PRESENTER)
+    return replace(incident, evidence=(behind, now), log_likelihood=14.2, log_likelihood_needed=9.7)
 
 
 def make_delivery(**changes: Any) -> Delivery:

@@ -149,6 +149,8 @@ def make_incident(incident_id: str = "01KJV8Q3C0000000000000000A", room: str = "
             violation_since=START + timedelta(seconds=3),
             stream_time_first=12.5,
             sequence=1,
+            log_likelihood=14.2,
+            log_likelihood_needed=9.7,
         ),
         **changes,
     )

@@ -15,6 +15,9 @@ def incident(site):
     folder.mkdir(parents=True)
     for name in (*NAMES, "embedding.npy"):
         (folder / name).write_text(f"content of {name}")
+    for other in ("-", "-backstage", "-presenter-inset"):
+        (site.evidence_folder / f"{incident.id}{other}").mkdir()
+        (site.evidence_folder / f"{incident.id}{other}" / "frame.jpg").write_text("outside")
     (site.evidence_folder / "secret.json").write_text("outside")
     (site.evidence_folder.parent / "frame.jpg").write_text("outside")
     return incident
@@ -46,6 +49,15 @@ async def test_the_manifest_is_a_download(browser, site, incident):
     assert response.headers["Content-Disposition"] == f'attachment; filename="manifest-{incident.id}.json"'
 
 
+async def test_the_folder_of_an_escalation_is_served_like_the_first(browser, site, incident):
+    folder = site.evidence_folder / f"{incident.id}-static_image"
+    folder.mkdir()
+    (folder / "manifest.json").write_text("content of the second")
+    response, text = await browser.get(site, f"/evidence/{folder.name}/manifest.json")
+    assert (response.status, text) == (200, "content of the second")
+    assert response.headers["Content-Disposition"] == f'attachment; filename="manifest-{folder.name}.json"'
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -66,6 +78,11 @@ async def test_the_manifest_is_a_download(browser, site, incident):
         "/evidence/./secret.json",
         "/evidence//secret.json",
         "/evidence/{lower}/frame.jpg",
+        "/evidence/{id}-/frame.jpg",
+        "/evidence/{id}-backstage/frame.jpg",
+        "/evidence/{id}-presenter-inset/frame.jpg",
+        "/evidence/{id}-presenter%2f../frame.jpg",
+        "/evidence/-presenter/frame.jpg",
         "/evidence/{id}%0a/frame.jpg",
         "/evidence/01ARZ3NDEKTSV4RRFFQ69G5FAV/frame.jpg",
         "/static/../templates/index.html",

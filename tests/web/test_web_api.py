@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 from prometheus_client import Counter
-from support.site import NOW, SECRET_URL, Board, make_delivery, make_incident
+from support.site import NOW, SECRET_URL, Board, make_delivery, make_escalated, make_incident
 
 from monitor.errors import PackError, StorageError
 from monitor.incidents.incident import Decision, IncidentState, TimelineEntry
@@ -184,6 +184,20 @@ async def test_one_incident_has_its_numbers_its_timeline_and_its_evidence(browse
     assert answer["timeline"] == [
         {"at": "2026-03-04T05:06:07.000Z", "event": "opened", "reason": "no_permission", "detail": "none"}
     ]
+
+
+async def test_of_several_evidences_the_newest_is_given_and_the_earlier_are_listed(browser, site, shelf):
+    shelf.incidents = [make_escalated()]
+    incident = shelf.incidents[0]
+    _, text = await browser.get(site, f"/api/v1/incidents/{incident.id}")
+    answer = json.loads(text)
+    assert answer["manifest_sha256"] == answer["evidence"]["manifest_sha256"] == "cd" * 32
+    assert answer["evidence"]["frame"] == f"/evidence/{incident.id}-presenter/frame.jpg"
+    assert answer["evidence"]["presence"] == "presenter"
+    assert (answer["log_likelihood"], answer["log_likelihood_needed"]) == (14.2, 9.7)
+    (earlier,) = answer["earlier_evidence"]
+    assert earlier["manifest"] == f"/evidence/{incident.id}/manifest.json"
+    assert (earlier["presence"], earlier["manifest_sha256"]) == ("background", "ab" * 32)
 
 
 async def test_an_incident_without_evidence_points_to_none(browser, site, shelf):

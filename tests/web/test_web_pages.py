@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from support.site import NOW, SECRET_URL, make_delivery, make_incident
+from support.site import NOW, SECRET_URL, make_delivery, make_escalated, make_incident
 
 from monitor.incidents.incident import Decision, IncidentState, TimelineEntry
 from monitor.sightings.presence import Presence
@@ -102,9 +102,15 @@ async def test_a_monitor_that_watches_nothing_says_so_on_the_page(browser, site)
 
 @pytest.mark.parametrize("path", ["/", "/incidents/{id}"])
 async def test_hostile_text_stays_text(browser, site, shelf, path):
-    incident = make_incident(title=HOSTILE, identity_name=HOSTILE, decision_detail=HOSTILE, products=(HOSTILE,))
+    incident = make_incident(
+        manifest_sha256="ab" * 32,
+        title=HOSTILE,
+        identity_name=HOSTILE,
+        decision_detail=HOSTILE,
+        products=(HOSTILE,),
+    )
     key = replace(incident.key, account=HOSTILE, room=HOSTILE, platform=HOSTILE)
-    shelf.incidents = [replace(incident, key=key, consent=HOSTILE, stream_id=HOSTILE, manifest_sha256="ab" * 32)]
+    shelf.incidents = [replace(incident, key=key, consent=HOSTILE, stream_id=HOSTILE)]
     entry = TimelineEntry(incident_id=incident.id, at=NOW, event=HOSTILE, reason=HOSTILE, detail=HOSTILE)
     shelf.entries = {incident.id: [entry]}
     folder = site.evidence_folder / incident.id
@@ -142,6 +148,25 @@ async def test_the_page_of_an_incident_shows_pictures_samples_timeline_and_the_m
     for name in ("frame.jpg", "crop.jpg", "reference.jpg", "manifest.json"):
         assert f'="/evidence/{incident.id}/{name}"' in page
     assert "The manifest is the one that was recorded." in page
+
+
+async def test_the_page_of_an_escalated_incident_shows_the_newest_pictures_and_lists_the_earlier(browser, site, shelf):
+    shelf.incidents = [make_escalated()]
+    incident = shelf.incidents[0]
+    folder = site.evidence_folder / incident.evidence_folder
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text("{}")
+    for path in ("/", f"/incidents/{incident.id}"):
+        _, page = await browser.get(site, path)
+        assert f'src="/evidence/{incident.id}-presenter/crop.jpg"' in page
+        assert f'src="/evidence/{incident.id}/' not in page
+    text = plain(page)
+    assert "The manifest was altered since it was recorded" in text, "the newest one is checked"
+    assert "141 px high; evidence 14.2, needed 9.7 (natural logarithm of odds)" in text
+    earlier = text.split("Earlier evidence")[1]
+    assert "Background:" in earlier
+    assert f'href="/evidence/{incident.id}/frame.jpg"' in earlier
+    assert "ab" * 32 in earlier
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,7 @@ def _annotations(alert: Alert) -> dict[str, str]:
         "identity_name": alert.identity_name,
         "consent": alert.consent,
         "similarity": f"{alert.similarity:.3f} (threshold {alert.similarity_threshold:.3f}, margin {alert.margin:.3f})",
+        "evidence": alert.evidence,
         "samples": f"{alert.samples_matched} of {alert.samples_seen}, {alert.seconds_on_screen:.1f} s on screen",
         "face_height_px": f"{alert.face_height_px:.0f}",
         "title": alert.title,

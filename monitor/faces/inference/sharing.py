@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +19,9 @@ from monitor.faces.inference.candidates import CandidateDetector, scrfd_detectio
 from monitor.faces.inference.link import InferenceClient
 from monitor.faces.levelling import Leveller
 from monitor.faces.second_look import SUSPECTED_FROM, WINDOW_PX, SecondLook
+
+if TYPE_CHECKING:
+    from monitor.faces.quality_network import QualityNetwork
 
 _SIDES = (FINE_SIDE_PX, COARSE_SIDE_PX)
 
@@ -40,15 +46,32 @@ def sharing(
     :param fixed_size: width and height of the only input that its detector takes.
     """
     recogniser = SharedRecogniser(client)
+    clearness = None
+    if config.quality_network is not None:
+        clearness = own_quality_network(config.quality_network)
+        info = replace(info, quality_digest=clearness.digest)
     if info.name != OPENCV_ZOO:
         largest = FINE_SIDE_PX if fixed_size is None else min(fixed_size)
         sides = (largest, min(largest, COARSE_SIDE_PX))
         found = CandidateDetector(client, scrfd_detections, sides, fixed_size=fixed_size)
-        return FaceAnalyser(info, found, recogniser, config)
+        return FaceAnalyser(info, found, recogniser, config, clearness=clearness)
     if not config.second_look:
-        return FaceAnalyser(info, CandidateDetector(client, yunet_detections, _SIDES), recogniser, config)
+        found = CandidateDetector(client, yunet_detections, _SIDES)
+        return FaceAnalyser(info, found, recogniser, config, clearness=clearness)
     detector: Detector = SecondLook(
         CandidateDetector(client, yunet_detections, _SIDES, reported_from=SUSPECTED_FROM),
         CandidateDetector(client, yunet_detections, (WINDOW_PX,)),
     )
-    return FaceAnalyser(info, detector, recogniser, config, Leveller(recogniser))
+    return FaceAnalyser(info, detector, recogniser, config, Leveller(recogniser), clearness)
+
+
+def own_quality_network(path: Path) -> QualityNetwork:
+    """The quality network in ``path``, loaded here: the inference process runs the pack's alone.
+
+    :raises PackError: as :func:`monitor.faces.quality_network.load`.
+    """
+    # With it comes ONNX Runtime, which a worker that shares its networks has no other use for.
+    from monitor.faces import quality_network
+    from monitor.faces.providers import open_session
+
+    return quality_network.load(path, "cpu", open_session)
