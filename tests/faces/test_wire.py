@@ -97,7 +97,7 @@ def test_no_answer_holds_pixels(
     box = [200, 100, 300, 250]
     # Landmarks, embeddings, an embedded face's 20 x 20 cells, and the picture's 16 x 16, empty for an image file.
     allowed = {5 * 2 * 4, analyser.info.dimension * 4, 20 * 20, 4 + 16 * 16, 0}
-    for message in ({"job": "analyse", "frame": frame, "luma": None}, {"job": "analyse_image", "data": image}):
+    for message in ({"job": "analyse", "frame": frame, "luma": None, "settled": None}, {"job": "analyse_image", "data": image}):
         answer = desk.answer(message)
         assert _binaries(answer)
         assert {len(found) for found in _binaries(answer)} <= allowed

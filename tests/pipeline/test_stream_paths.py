@@ -22,7 +22,7 @@ from monitor.clock import ManualClock
 from monitor.errors import FrameLossReason, FrameLost
 from monitor.evidence.metrics import EvidenceMetrics
 from monitor.evidence.recorder import DRAW_TRIES, EvidenceRecorder
-from monitor.faces.face import GRID_SIDE, Box, EvidencePictures, Face, PictureFaces, Quality
+from monitor.faces.face import GRID_SIDE, Box, EvidencePictures, Face, PictureFaces, Quality, Settled
 from monitor.gallery.identity import Identity
 from monitor.gallery.snapshot import GallerySnapshot
 from monitor.gallery.stranger_traffic import StrangerTraffic
@@ -58,7 +58,9 @@ class Vision:
         chance = np.random.default_rng(self.looked if self.moves else 0)
         return chance.integers(0, 255, GRID_SIDE**2, np.uint8).tobytes()
 
-    async def analyse(self, frame: EncodedFrame, last_luma: bytes | None = None) -> tuple[PictureFaces, ...]:
+    async def analyse(
+        self, frame: EncodedFrame, last_luma: bytes | None = None, settled: Settled | None = None
+    ) -> tuple[PictureFaces, ...]:
         self.looked += len(frame.instants)
         face = Face(
             box=Box(x1=10, y1=10, x2=110, y2=130),
