@@ -163,14 +163,14 @@ class PictureFaces:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettledFace:
-    """A face that resembles nobody protected, and need not be embedded while it goes on looking the same."""
+    """A face that resembles nobody protected, and need not be embedded while it looks as it did when it last was."""
 
     number: int
-    """What it is called in the answer."""
+    """What it is called in the answer; several looks of one face share it."""
     box: Box
     """Where it was seen last."""
     quality: Quality
-    """Of the picture in which it was embedded last, as ``grid``."""
+    """Of a picture in which it was embedded, as ``grid``."""
     grid: bytes = field(repr=False)
     """As in :class:`Face`."""
 

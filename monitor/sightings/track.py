@@ -92,8 +92,9 @@ class Track:
         """Remember where the face was seen again without being embedded."""
         self.appear(replace(self._appearances[-1], stream_time=stream_time, box=box))
 
-    def settled(self, stream_time: float) -> SettledFace | None:
-        """What to know the face by in the picture of that time; None where it must be embedded.
+    def settled(self, stream_time: float) -> tuple[SettledFace, ...]:
+        """What to know the face by in the picture of that time, each look that was embedded lately; nothing where it
+        must be embedded.
 
         It need not be if two pictures, far enough apart, were compared, none of the track was a candidate for anybody
         or resembled a look-alike, and the newest was embedded less than ``reembed_interval_s`` before.
@@ -102,8 +103,11 @@ class Track:
         fresh = 0 <= stream_time - newest.embedded_at < self._config.reembed_interval_s - _ROUNDING_S
         present = stream_time - newest.stream_time <= self._config.track_lost_after_s
         if not (fresh and present and self._is_clearly_nobody()):
-            return None
-        return SettledFace(number=self.id, box=newest.box, quality=newest.quality, grid=newest.grid)
+            return ()
+        looks = {appearance.embedded_at: appearance for appearance in self._appearances}
+        return tuple(
+            SettledFace(number=self.id, box=newest.box, quality=look.quality, grid=look.grid) for look in looks.values()
+        )
 
     def compared(self, stream_time: float, match: Match | None, sample: Sample | None) -> EvidenceVerdict:
         """Add one comparison to the evidence; returns what the track proves now.

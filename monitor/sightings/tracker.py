@@ -93,8 +93,7 @@ class Tracker:
         """The faces that need not be embedded in ``frame``, the next to be observed; None if there are none."""
         if frame.epoch != self._epoch:
             return None
-        known = [track.settled(frame.stream_time) for track in self._tracks]
-        faces = tuple(face for face in known if face is not None)
+        faces = tuple(face for track in self._tracks for face in track.settled(frame.stream_time))
         return Settled(faces=faces, luma=self._luma) if faces else None
 
     def burst_wanted(self) -> tuple[float, ...]:
