@@ -133,7 +133,8 @@ class Scanner:
         return result
 
     async def video(self, frames: AsyncIterator[EncodedFrame]) -> ScanResult:
-        """Everything that the pictures of a recording prove.
+        """Everything that the pictures of a recording prove, in all but those faces that the daemon would not compare
+        either (``reembed_interval_s``).
 
         :raises StreamError: reading failed; FrameLost: not one picture could be decoded.
         """

@@ -96,4 +96,4 @@ def _likeness(one: bytes, other: bytes) -> float:
 def _inner(grid: bytes) -> NDArray[np.float64]:
     """The inner part, with mean 0."""
     cells = np.frombuffer(grid, np.uint8).reshape(GRID_SIDE, GRID_SIDE)[_INNER].astype(np.float64)
-    return cells - cells.mean()
+    return np.asarray(cells - cells.mean())
