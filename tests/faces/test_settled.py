@@ -74,6 +74,16 @@ def test_a_face_that_turned_or_came_nearer_or_moved_away_is_embedded(
     assert [(one.settled, one.embedding is None) for one in found] == [(None, False)], change
 
 
+@pytest.mark.parametrize("axis", ["yaw", "pitch", "roll"])
+def test_a_face_that_looks_alike_but_is_turned_by_more_than_landmarks_tremble_is_not_recognised(
+    face: Face, axis: str
+) -> None:
+    before = getattr(face.quality, axis)
+    for degrees, same in ((15.0, True), (-15.0, True), (25.0, False), (-25.0, False)):
+        turned = replace(known(face), quality=replace(face.quality, **{axis: before + degrees}))
+        assert bool(recognised([turned], {0: face})) is same
+
+
 def test_a_face_that_is_clearer_than_before_is_embedded(analyser: FaceAnalyser, room: Picture, face: Face) -> None:
     poor = replace(face.quality, sharpness=15.0)
     assert face.quality.value > poor.value + 0.1
