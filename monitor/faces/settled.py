@@ -25,10 +25,10 @@ _SAME_LOOK = 0.65
 _INNER = slice(5, 18), slice(4, 16)
 """Rows and columns from the brows to the chin: what lies around them stays when another face is laid on the head."""
 _SAME_PLACE = 0.4
-"""Overlap of the boxes. That of a head that moves as in carphone is 0.44 (5 %) after a second; people beside one
-another do not overlap by a quarter."""
+"""Overlap of the boxes. That of a head that moves as in carphone is 0.44 (5 %) after a second; the boxes of people
+beside one another hardly overlap."""
 _SAME_POSE = 20.0
-"""Degrees of yaw, pitch and roll each; the landmarks' trembling alone makes up to 15."""
+"""Degrees of yaw, pitch and roll each; the landmarks' trembling alone makes 5 to 8 in either picture."""
 _GROWN = 1.25
 """Times the height: whoever comes nearer may be recognised now."""
 _BETTER = 0.1
