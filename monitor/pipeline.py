@@ -12,7 +12,7 @@ from typing import Protocol
 from monitor.clock import Clock
 from monitor.errors import FrameLost, StorageError
 from monitor.evidence.manifest import Findings
-from monitor.faces.face import Embedding, PackInfo, PictureFaces
+from monitor.faces.face import Embedding, PackInfo, PictureFaces, Settled
 from monitor.faces.still import StillFaces
 from monitor.gallery.identity import Identity, Match
 from monitor.gallery.snapshot import GallerySnapshot
@@ -32,9 +32,9 @@ from monitor.streams.stream import Stream
 log = logging.getLogger(__name__)
 
 _BURST_WAIT_S = 6.0
+"""How long a burst waits for a picture that is not there yet before it leaves it to the next sample."""
 _MATCHED_ON_LOOP = 10_000
 """References up to which a picture's faces are compared on the event loop: a few milliseconds."""
-"""How long a burst waits for a picture that is not there yet before it leaves it to the next sample."""
 
 _LOST_INTERVALS = 2.5
 
@@ -45,7 +45,9 @@ class FaceFinder(Protocol):
     @property
     def pack(self) -> PackInfo: ...
 
-    async def analyse(self, frame: EncodedFrame, last_luma: bytes | None = None) -> tuple[PictureFaces, ...]: ...
+    async def analyse(
+        self, frame: EncodedFrame, last_luma: bytes | None = None, settled: Settled | None = None
+    ) -> tuple[PictureFaces, ...]: ...
 
 
 class Strangers(Protocol):
@@ -147,7 +149,7 @@ class StreamPaths:
         try:
             while True:
                 frame = await feed.next_frame()
-                await self._look(path, frame)
+                await self._look(path, frame, tracker.settled(frame))
                 await self._burst(path, frame.epoch)
         finally:
             self._looks.pop(feed.stream.id, None)
@@ -176,10 +178,10 @@ class StreamPaths:
             for frame in feed.ring.frames_at(reachable):
                 await self._look(path, frame)
 
-    async def _look(self, path: _Path, frame: EncodedFrame) -> None:
+    async def _look(self, path: _Path, frame: EncodedFrame, settled: Settled | None = None) -> None:
         stream = path.feed.stream
         try:
-            pictures = await path.faces.analyse(frame)
+            pictures = await path.faces.analyse(frame, settled)
         except FrameLost as error:
             log.warning("frame_lost stream=%s reason=%s", stream.id, error.reason)
             return

@@ -252,7 +252,9 @@ async def _scanner(
         if not snapshot.references:
             raise GalleryError(f"{folder}: no identity with an accepted photo; there is nobody to look for")
         test = sized_test(calibration_of(pool.pack, config.gallery.calibration_file), config.sightings)
-        yield Scanner(pool, snapshot, config.sightings, test, _judge(args, snapshot))
+        # Nobody waits for the next room: every face of every picture is compared.
+        sightings = config.sightings.model_copy(update={"reembed_interval_s": 0.0})
+        yield Scanner(pool, snapshot, sightings, test, _judge(args, snapshot))
 
 
 def _refusal(photo: RefusedPhoto) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from monitor.errors import FrameLost, ImageRefused
 from monitor.faces.face import Face, PackInfo, PictureFaces
 from monitor.faces.images import MOST_BYTES
+from monitor.faces.settled import spared
 from monitor.gallery.identity import Match
 from monitor.gallery.snapshot import GallerySnapshot
 from monitor.sightings.config import SightingsConfig
@@ -132,7 +133,8 @@ class Scanner:
         return result
 
     async def video(self, frames: AsyncIterator[EncodedFrame]) -> ScanResult:
-        """Everything that the pictures of a recording prove.
+        """Everything that the pictures of a recording prove, in all but those faces that the daemon would not compare
+        either (``reembed_interval_s``).
 
         :raises StreamError: reading failed; FrameLost: not one picture could be decoded.
         """
@@ -145,7 +147,8 @@ class Scanner:
             except FrameLost as err:
                 lost = err
                 continue
-            for picture in pictures:
+            for found in pictures:
+                picture = spared(found, tracker.settled(frame))
                 matches = self._gallery.match_each([face.embedding for face in picture.faces])
                 tally.add(frame, picture, tracker.observe(frame, picture, matches))
         if lost is not None and not tally.result.frames:

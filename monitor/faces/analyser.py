@@ -12,12 +12,13 @@ from monitor.faces.align import aligned_crops
 from monitor.faces.config import FacesConfig
 from monitor.faces.detect import Detections, Detector
 from monitor.faces.embedded import Embedder
-from monitor.faces.face import Box, Embedding, Face, PackInfo, Quality
+from monitor.faces.face import Box, Embedding, Face, PackInfo, SettledFace
 from monitor.faces.gate import GateVerdict, judge
 from monitor.faces.grid import face_grid
 from monitor.faces.inset import inset_around
 from monitor.faces.levelling import Leveller
 from monitor.faces.quality import ClarityNetwork, measure
+from monitor.faces.settled import recognised
 
 MOST_EMBEDDED = 24
 """In a crowd only this many faces, the highest, are embedded: one picture must not hold a worker for seconds."""
@@ -48,45 +49,67 @@ class FaceAnalyser:
         """Where ``picture`` (shape (H, W, 3), BGR) shows a face, however small or blurred."""
         return [_box(corners) for corners in _usable(self._detector.detect(picture), picture).boxes]
 
-    def faces(self, picture: NDArray[np.uint8]) -> tuple[Face, ...]:
+    def faces(self, picture: NDArray[np.uint8], settled: Sequence[SettledFace] = ()) -> tuple[Face, ...]:
         """All faces of ``picture`` (shape (H, W, 3), BGR), best det_score first.
 
-        Those that the quality gate refuses, and those beyond the ``MOST_EMBEDDED`` highest, have no embedding.
+        Those that the quality gate refuses, those of ``settled`` that are seen again, and those beyond the
+        ``MOST_EMBEDDED`` highest have no embedding.
         """
         found = _usable(self._detector.detect(picture), picture)
         if not len(found):
             return ()
         crops = aligned_crops(picture, found.landmarks)
-        boxes = [_box(corners) for corners in found.boxes]
-        size = (picture.shape[1], picture.shape[0])
-        qualities = [
-            measure(crop, landmarks, box, size)
-            for crop, landmarks, box in zip(crops, found.landmarks, boxes, strict=True)
-        ]
-        chosen = _chosen(boxes, found.det_scores, qualities, self._config)
+        faces = self._measured(picture, found, crops)
+        good = {i: replace(face, grid=face_grid(crops[i])) for i, face in enumerate(faces) if self._is_fit(face)}
+        known = recognised(settled, good)
+        chosen = sorted((i for i in good if i not in known), key=lambda i: -faces[i].box.height)[:MOST_EMBEDDED]
         if self._clearness is not None:
             # It costs as much as a small recogniser: only what the other measurements let pass is shown to it.
             for i, clarity in zip(chosen, self._clearness.clarity([crops[i] for i in chosen]), strict=True):
-                qualities[i] = replace(qualities[i], clarity=clarity)
-            chosen = _chosen(boxes, found.det_scores, qualities, self._config, among=chosen)
-        embeddings: dict[int, Embedding] = {}
-        if chosen:
-            embedded = self._recogniser.embed_measured([crops[i] for i in chosen])
-            if self._leveller is not None:
-                embedded = self._leveller.level(picture, found.landmarks[chosen], embedded)
-            embeddings = dict(zip(chosen, embedded.embeddings, strict=True))
-        return tuple(
+                faces[i] = replace(faces[i], quality=replace(faces[i].quality, clarity=clarity))
+            chosen = [i for i in chosen if self._is_fit(faces[i])]
+        embeddings = self._embedded(picture, found, crops, chosen)
+        boxes = [face.box for face in faces]
+        for i in chosen:
+            inset = inset_around(picture, boxes[i]) if _is_beside_a_larger(i, boxes) else None
+            faces[i] = replace(faces[i], grid=good[i].grid, embedding=embeddings[i], inset=inset)
+        for i, number in known.items():
+            faces[i] = replace(good[i], settled=number)
+        return tuple(faces)
+
+    def _measured(
+        self, picture: NDArray[np.uint8], found: Detections, crops: Sequence[NDArray[np.uint8]]
+    ) -> list[Face]:
+        boxes = [_box(corners) for corners in found.boxes]
+        size = (picture.shape[1], picture.shape[0])
+        return [
             Face(
-                box=boxes[i],
-                landmarks=found.landmarks[i],
-                det_score=float(found.det_scores[i]),
-                quality=qualities[i],
-                embedding=embeddings.get(i),
-                grid=face_grid(crops[i]) if i in embeddings else b"",
-                inset=inset_around(picture, boxes[i]) if i in embeddings and _is_beside_a_larger(i, boxes) else None,
+                box=box,
+                landmarks=landmarks,
+                det_score=float(det_score),
+                quality=measure(crop, landmarks, box, size),
+                embedding=None,
             )
-            for i in range(len(found))
-        )
+            for crop, landmarks, box, det_score in zip(crops, found.landmarks, boxes, found.det_scores, strict=True)
+        ]
+
+    def _is_fit(self, face: Face) -> bool:
+        return judge(face.box, face.det_score, face.quality, self._config) is GateVerdict.EMBEDDED
+
+    def _embedded(
+        self,
+        picture: NDArray[np.uint8],
+        found: Detections,
+        crops: Sequence[NDArray[np.uint8]],
+        chosen: Sequence[int],
+    ) -> dict[int, Embedding]:
+        """The embeddings of the ``chosen`` faces."""
+        if not chosen:
+            return {}
+        embedded = self._recogniser.embed_measured([crops[i] for i in chosen])
+        if self._leveller is not None:
+            embedded = self._leveller.level(picture, found.landmarks[list(chosen)], embedded)
+        return dict(zip(chosen, embedded.embeddings, strict=True))
 
 
 def _usable(found: Detections, picture: NDArray[np.uint8]) -> Detections:
@@ -108,22 +131,3 @@ def _box(corners: NDArray[np.float32]) -> Box:
 
 def _is_beside_a_larger(index: int, boxes: list[Box]) -> bool:
     return any(box.height > boxes[index].height for box in boxes)
-
-
-def _chosen(
-    boxes: list[Box],
-    det_scores: NDArray[np.float32],
-    qualities: list[Quality],
-    config: FacesConfig,
-    among: Sequence[int] | None = None,
-) -> list[int]:
-    """Which faces to embed: those that pass the gate, of them the highest.
-
-    :param among: the only ones to consider; by default all.
-    """
-    good = [
-        i
-        for i in (range(len(boxes)) if among is None else among)
-        if judge(boxes[i], float(det_scores[i]), qualities[i], config) is GateVerdict.EMBEDDED
-    ]
-    return sorted(good, key=lambda i: -boxes[i].height)[:MOST_EMBEDDED]

@@ -13,10 +13,10 @@ from monitor.faces import wire
 from monitor.faces.analyser import FaceAnalyser
 from monitor.faces.decode import Decoder, Picture
 from monitor.faces.draw import boxed_jpeg, crop_jpeg, others_hidden
-from monitor.faces.face import PictureFaces
+from monitor.faces.face import PictureFaces, Settled
 from monitor.faces.images import decode_image
 from monitor.faces.inference.link import InferenceGone
-from monitor.faces.luma import is_same, luma_hash
+from monitor.faces.luma import is_cut, is_same, luma_hash
 
 
 class Desk:
@@ -49,11 +49,12 @@ class Desk:
         found: dict[int, wire.Message] = {}
         pictures: list[wire.Message] = []
         last_luma: bytes | None = message["luma"]
+        settled = None if message["settled"] is None else wire.settled_from_wire(message["settled"])
         for picture in self._decoder.pictures(wire.frame_from_wire(message["frame"])):
             if picture is None:
                 continue
             if picture.pts not in found:
-                shown = self._changed(picture, last_luma)
+                shown = self._changed(picture, last_luma, settled)
                 if not shown.unchanged:
                     last_luma = shown.luma
                 found[picture.pts] = wire.picture_to_wire(shown)
@@ -62,13 +63,15 @@ class Desk:
             raise FrameLost(FrameLossReason.UNDECODABLE, "no wanted picture came out of the data")
         return {"pictures": pictures}
 
-    def _changed(self, picture: Picture, last_luma: bytes | None) -> PictureFaces:
+    def _changed(self, picture: Picture, last_luma: bytes | None, settled: Settled | None) -> PictureFaces:
         """The faces of ``picture``; one that shows what the last one did is not searched."""
         luma = luma_hash(picture.luma)
         if last_luma is not None and is_same(luma, last_luma):
             width, height = picture.size
             return PictureFaces(pts=picture.pts, width=width, height=height, faces=(), luma=luma, unchanged=True)
-        return replace(self._faces(picture.pts, picture.pixels), luma=luma)
+        if settled is not None and is_cut(settled.luma, luma):
+            settled = None
+        return replace(self._faces(picture.pts, picture.pixels, settled), luma=luma)
 
     def _analyse_image(self, message: wire.Message) -> wire.Message:
         return {"picture": wire.picture_to_wire(self._faces(0, decode_image(message["data"])))}
@@ -89,6 +92,7 @@ class Desk:
         pictures = self._decoder.pictures(wire.frame_from_wire(message["frame"]))
         return {"decoded": sum(picture is not None for picture in pictures)}
 
-    def _faces(self, pts: int, pixels: NDArray[np.uint8]) -> PictureFaces:
+    def _faces(self, pts: int, pixels: NDArray[np.uint8], settled: Settled | None = None) -> PictureFaces:
         height, width = pixels.shape[:2]
-        return PictureFaces(pts=pts, width=width, height=height, faces=self.analyser.faces(pixels))
+        faces = self.analyser.faces(pixels, settled.faces if settled is not None else ())
+        return PictureFaces(pts=pts, width=width, height=height, faces=faces)

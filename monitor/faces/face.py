@@ -136,7 +136,7 @@ def _ramp(value: float, nothing: float, full: float) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Face:
-    """One detected face. ``embedding`` is None where the quality gate refused it."""
+    """One detected face. ``embedding`` is None where the quality gate refused it, and where it is settled."""
 
     box: Box
     landmarks: NDArray[np.float32] = field(repr=False)
@@ -147,10 +147,12 @@ class Face:
     quality: Quality
     embedding: Embedding | None = field(repr=False)
     grid: bytes = field(default=b"", repr=False)
-    """Mean luma of ``GRID_SIDE`` x ``GRID_SIDE`` cells of the aligned crop, row by row; empty without an embedding.
-    Like an embedding it is kept only while it may become evidence, and never written."""
+    """Mean luma of ``GRID_SIDE`` x ``GRID_SIDE`` cells of the aligned crop, row by row; empty for a face that is
+    neither embedded nor settled. Like an embedding it is kept only while its track lives, and never written."""
     inset: Box | None = None
     """The straight-edged upright frame around it, as of a picture in picture. Looked for only beside a larger face."""
+    settled: int | None = None
+    """The number of the :class:`SettledFace` that it was taken for instead of being embedded."""
 
     def __post_init__(self) -> None:
         if self.landmarks.shape != (5, 2):
@@ -172,6 +174,29 @@ class PictureFaces:
     """The picture's :func:`monitor.faces.luma.luma_hash`; empty for an image file."""
     unchanged: bool = False
     """The picture shows what the one that was known before did, and was not searched: ``faces`` says nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettledFace:
+    """A face that resembles nobody protected, and need not be embedded while it looks as it did when it last was."""
+
+    number: int
+    """What it is called in the answer; several looks of one face share it."""
+    box: Box
+    """Where it was seen last."""
+    quality: Quality
+    """Of a picture in which it was embedded, as ``grid``."""
+    grid: bytes = field(repr=False)
+    """As in :class:`Face`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What is known of a room before its next picture."""
+
+    faces: tuple[SettledFace, ...]
+    luma: bytes = field(repr=False)
+    """As in :class:`PictureFaces`, of the picture before: after a scene cut nobody is settled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

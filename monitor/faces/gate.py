@@ -12,6 +12,8 @@ class GateVerdict(StrEnum):
     """Why a face was, or was not, embedded: the metric's label and the log's word."""
 
     EMBEDDED = "embedded"
+    SETTLED = "settled"
+    """It was embedded shortly before, resembled nobody and looks the same."""
     TOO_SMALL = "too_small"
     LOW_DET_SCORE = "low_det_score"
     BLURRED = "blurred"

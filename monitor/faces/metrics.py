@@ -41,8 +41,9 @@ class FacesMetrics:
         )
         self.faces = Counter(
             "monitor_faces_found_total",
-            "Faces found, by whether the quality gate let them be embedded, and why not: too_small, low_det_score, "
-            "blurred, badly_lit, turned_away, distorted, cut_off, unclear, crowd.",
+            "Faces found, by whether they were embedded, and why not: settled (they resembled nobody shortly before "
+            "and look the same), or refused by the quality gate: too_small, low_det_score, blurred, badly_lit, "
+            "turned_away, distorted, cut_off, unclear, crowd.",
             ["verdict"],
             registry=registry,
         )

@@ -20,7 +20,7 @@ from monitor.faces import wire
 from monitor.faces.child_process import ChildGone, ChildProcess
 from monitor.faces.config import FacesConfig
 from monitor.faces.crew import Crew
-from monitor.faces.face import Box, EvidencePictures, PackInfo, PictureFaces
+from monitor.faces.face import Box, EvidencePictures, PackInfo, PictureFaces, Settled
 from monitor.faces.gate import GateVerdict, judge
 from monitor.faces.metrics import FacesMetrics
 from monitor.faces.quarantine import Quarantine, Sample, frame_sample
@@ -90,10 +90,13 @@ class VisionPool:
         """Wait until all workers and the spare one have loaded the pack."""
         await self._crew.complete()
 
-    async def analyse(self, frame: EncodedFrame, last_luma: bytes | None = None) -> tuple[PictureFaces, ...]:
+    async def analyse(
+        self, frame: EncodedFrame, last_luma: bytes | None = None, settled: Settled | None = None
+    ) -> tuple[PictureFaces, ...]:
         """The faces at each wanted instant of ``frame``, in order; instants that did not decode are left out.
 
         :param last_luma: hash of the picture whose faces are known; one that shows the same is not searched.
+        :param settled: faces that are not embedded where they are seen again.
         :raises FrameLost: if nothing decodes, or the worker died or took too long.
         """
         dimension = self.pack.dimension
@@ -101,7 +104,11 @@ class VisionPool:
         def parse(message: wire.Message) -> tuple[PictureFaces, ...]:
             return tuple(wire.picture_from_wire(picture, dimension) for picture in message["pictures"])
 
-        content = {"frame": wire.frame_to_wire(frame), "luma": last_luma}
+        content = {
+            "frame": wire.frame_to_wire(frame),
+            "luma": last_luma,
+            "settled": None if settled is None else wire.settled_to_wire(settled),
+        }
         pictures = await self._submit(wire.Job.ANALYSE, content, frame_sample(frame), parse, packets=len(frame.packets))
         for picture in pictures:
             self._count(picture)
@@ -248,6 +255,8 @@ class VisionPool:
         for face in picture.faces:
             if face.embedding is not None:
                 verdict = GateVerdict.EMBEDDED
+            elif face.settled is not None:
+                verdict = GateVerdict.SETTLED
             else:
                 verdict = judge(face.box, face.det_score, face.quality, self._config)
                 if verdict is GateVerdict.EMBEDDED:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from monitor.faces.face import Face, PictureFaces
+from monitor.faces.face import Face, PictureFaces, Settled
 from monitor.streams.packet import EncodedFrame
 
 # Keyframes of one picture differ by what the encoder's rate control makes of them.
@@ -18,7 +18,9 @@ _MOST_REUSED = 15
 class StillFinder(Protocol):
     """The part of the VisionPool that is used here."""
 
-    async def analyse(self, frame: EncodedFrame, last_luma: bytes | None = None) -> tuple[PictureFaces, ...]: ...
+    async def analyse(
+        self, frame: EncodedFrame, last_luma: bytes | None = None, settled: Settled | None = None
+    ) -> tuple[PictureFaces, ...]: ...
 
 
 class StillFaces:
@@ -35,14 +37,18 @@ class StillFaces:
         self._size = 0
         self._reused = 0
 
-    async def analyse(self, frame: EncodedFrame) -> tuple[PictureFaces, ...]:
+    async def analyse(self, frame: EncodedFrame, settled: Settled | None = None) -> tuple[PictureFaces, ...]:
         """The faces at each wanted instant of ``frame``.
 
+        :param settled: faces that need not be embedded; a picture in which such a face was recognised is searched
+            again once the face is not settled any more.
         :raises FrameLost: as the pool does.
         """
         size = len(frame.packets[0].data)
         alike = abs(size - self._size) <= _SAME_SIZE * self._size and self._reused < _MOST_REUSED
-        pictures = await self._finder.analyse(frame, self._luma if alike else None)
+        numbers = {face.number for face in settled.faces} if settled is not None else set()
+        known = all(face.settled is None or face.settled in numbers for face in self._faces)
+        pictures = await self._finder.analyse(frame, self._luma if alike and known else None, settled)
         return tuple([self._known(picture, size) for picture in pictures])
 
     def _known(self, picture: PictureFaces, size: int) -> PictureFaces:

@@ -15,7 +15,17 @@ from typing import Any
 import msgpack
 import numpy as np
 
-from monitor.faces.face import GRID_SIDE, Box, EvidencePictures, Face, PackInfo, PictureFaces, Quality
+from monitor.faces.face import (
+    GRID_SIDE,
+    Box,
+    EvidencePictures,
+    Face,
+    PackInfo,
+    PictureFaces,
+    Quality,
+    Settled,
+    SettledFace,
+)
 from monitor.streams.packet import EncodedFrame, Packet, VideoFormat
 
 HEADER = struct.Struct("!I")
@@ -137,6 +147,19 @@ def picture_from_wire(message: Message, dimension: int) -> PictureFaces:
     )
 
 
+def settled_to_wire(settled: Settled) -> Message:
+    faces = [[face.number, box_to_wire(face.box), _quality_to_wire(face.quality), face.grid] for face in settled.faces]
+    return {"faces": faces, "luma": settled.luma}
+
+
+def settled_from_wire(message: Message) -> Settled:
+    faces = (
+        SettledFace(number=number, box=box_from_wire(box), quality=_quality_from_wire(quality), grid=grid)
+        for number, box, quality, grid in message["faces"]
+    )
+    return Settled(faces=tuple(faces), luma=message["luma"])
+
+
 def evidence_from_wire(message: Message) -> EvidencePictures:
     return EvidencePictures(frame_jpeg=bytes(message["frame_jpeg"]), crop_jpeg=bytes(message["crop_jpeg"]))
 
@@ -154,16 +177,15 @@ def _face_to_wire(face: Face) -> Message:
         "box": box_to_wire(face.box),
         "landmarks": face.landmarks.astype("<f4").tobytes(),
         "det_score": face.det_score,
-        "quality": [getattr(face.quality, name) for name in Quality.__dataclass_fields__],
+        "quality": _quality_to_wire(face.quality),
         "embedding": None if face.embedding is None else face.embedding.astype("<f4").tobytes(),
         "grid": face.grid,
         "inset": None if face.inset is None else box_to_wire(face.inset),
+        "settled": face.settled,
     }
 
 
 def _face_from_wire(message: Message, dimension: int) -> Face:
-    measured = dict(zip(Quality.__dataclass_fields__, message["quality"], strict=True))
-    clarity = measured.pop("clarity")
     embedding = None
     if message["embedding"] is not None:
         embedding = np.frombuffer(message["embedding"], "<f4").astype(np.float32)
@@ -176,11 +198,23 @@ def _face_from_wire(message: Message, dimension: int) -> Face:
         box=box_from_wire(message["box"]),
         landmarks=np.frombuffer(message["landmarks"], "<f4").astype(np.float32).reshape(5, 2),
         det_score=float(message["det_score"]),
-        quality=Quality(
-            clarity=None if clarity is None else float(clarity),
-            **{name: float(value) for name, value in measured.items()},
-        ),
+        quality=_quality_from_wire(message["quality"]),
         embedding=embedding,
         grid=grid,
         inset=None if message["inset"] is None else box_from_wire(message["inset"]),
+        settled=None if message["settled"] is None else int(message["settled"]),
+    )
+
+
+def _quality_to_wire(quality: Quality) -> Sequence[float | None]:
+    return [getattr(quality, name) for name in Quality.__dataclass_fields__]
+
+
+def _quality_from_wire(values: Sequence[float | None]) -> Quality:
+    """:raises TypeError: if anything but the clarity, which there need not be, is missing."""
+    measured: dict[str, Any] = dict(zip(Quality.__dataclass_fields__, values, strict=True))
+    clarity = measured.pop("clarity")
+    return Quality(
+        clarity=None if clarity is None else float(clarity),
+        **{name: float(value) for name, value in measured.items()},
     )

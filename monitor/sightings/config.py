@@ -53,3 +53,14 @@ class SightingsConfig(BaseModel):
     burst_rest_s: float = Field(
         default=10.0, ge=1, le=3600, description="Seconds of stream time before the same face may cause another burst."
     )
+    reembed_interval_s: float = Field(
+        default=6.0,
+        ge=0,
+        le=60,
+        description="A face that clearly resembled nobody protected, twice, is compared again with the first picture "
+        "so many seconds of stream time later; until then only after a scene cut, or when it moved away, came nearer, "
+        "turned or looks different. Saves about a third of the workers' time in a room with one face. The risk: "
+        "somebody protected who takes the place of such a face without a cut, in the same pose and light, may be "
+        "noticed that much later, and so may somebody who was enrolled meanwhile. 0 compares every face in every "
+        "picture.",
+    )

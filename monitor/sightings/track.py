@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import bisect
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter, itemgetter
 
 from ulid import ULID
 
-from monitor.faces.face import Box, Embedding, PackInfo
+from monitor.faces.face import Box, Embedding, PackInfo, Quality, SettledFace
 from monitor.gallery.identity import Match
 from monitor.sightings.config import SightingsConfig
 from monitor.sightings.evidence import SPACING_S, assess, assess_match, leading_identity, matching
@@ -24,6 +25,12 @@ _MAX_APPEARANCES = 8
 _MOST_VIEWS = 10
 """The newest say how the likeness is shown: who was a still picture for an hour presents as soon as they move."""
 
+_CLEARLY = 0.5
+"""Share of the pack's margin by which a face must stay below the candidate threshold to be settled: the similarities of
+one face spread by about as much (standard deviation), so that the next might be a candidate's."""
+_ROUNDING_S = 0.05
+"""A picture that comes so much too early, because streams round their clocks, is the one that was waited for."""
+
 _by_time = attrgetter("stream_time")
 
 
@@ -34,6 +41,12 @@ class Appearance:
     stream_time: float
     box: Box
     embedding: Embedding = field(repr=False)
+    quality: Quality
+    grid: bytes = field(repr=False)
+    """As in :class:`monitor.faces.face.Face`."""
+    embedded_at: float
+    """Stream time of the picture that ``embedding``, ``quality`` and ``grid`` are of: an earlier one than
+    ``stream_time`` where the face was settled."""
 
 
 class Track:
@@ -50,6 +63,7 @@ class Track:
         self._comparisons: list[Comparison] = []
         self._log_likelihood = 0.0
         self._appearances: list[Appearance] = []
+        self._began = math.inf
         self._samples: list[Sample] = []
         self._sighting: Sighting | None = None
         self._seen = 0
@@ -72,6 +86,28 @@ class Track:
         """Remember where the face was; only the latest few are kept."""
         bisect.insort(self._appearances, appearance, key=_by_time)
         del self._appearances[:-_MAX_APPEARANCES]
+        self._began = min(self._began, appearance.stream_time)
+
+    def appear_settled(self, stream_time: float, box: Box) -> None:
+        """Remember where the face was seen again without being embedded."""
+        self.appear(replace(self._appearances[-1], stream_time=stream_time, box=box))
+
+    def settled(self, stream_time: float) -> tuple[SettledFace, ...]:
+        """What to know the face by in the picture of that time, each look that was embedded lately; nothing where it
+        must be embedded.
+
+        It need not be if two pictures, far enough apart, were compared, none of the track was a candidate for anybody
+        or resembled a look-alike, and the newest was embedded less than ``reembed_interval_s`` before.
+        """
+        newest = self._appearances[-1]
+        fresh = 0 <= stream_time - newest.embedded_at < self._config.reembed_interval_s - _ROUNDING_S
+        present = stream_time - newest.stream_time <= self._config.track_lost_after_s
+        if not (fresh and present and self._is_clearly_nobody()):
+            return ()
+        looks = {appearance.embedded_at: appearance for appearance in self._appearances}
+        return tuple(
+            SettledFace(number=self.id, box=newest.box, quality=look.quality, grid=look.grid) for look in looks.values()
+        )
 
     def compared(self, stream_time: float, match: Match | None, sample: Sample | None) -> EvidenceVerdict:
         """Add one comparison to the evidence; returns what the track proves now.
@@ -118,6 +154,13 @@ class Track:
             return ()
         steps = [-1, *range(1, self._config.burst_samples)][: self._config.burst_samples]
         return tuple(self._burst.origin + step * burst_step(self._config) for step in steps)
+
+    def _is_clearly_nobody(self) -> bool:
+        if self._seen < 2 or self._burst is not None or self._is_double:
+            return False
+        closest = max((comparison.match.best.similarity for comparison in self._comparisons), default=-1.0)
+        spaced = self._appearances[-1].embedded_at - self._began >= SPACING_S
+        return spaced and closest < self._pack.candidate_threshold - _CLEARLY * self._pack.margin
 
     def _view(self, stream_time: float, view: View) -> None:
         """Keep the newest views, in the order of their time."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
 
-from monitor.faces.face import Embedding, Face, PackInfo, PictureFaces
+from monitor.faces.face import Embedding, Face, PackInfo, PictureFaces, Settled
 from monitor.gallery.identity import Match
 from monitor.sightings.config import SightingsConfig
 from monitor.sightings.evidence import assess_match
@@ -56,6 +56,7 @@ class Tracker:
         self._next_id = 1
         self._pictures: deque[float] = deque(maxlen=_PICTURES_REMEMBERED)
         self._newest = 0.0
+        self._luma = b""
         self._strangers: deque[Embedding] = deque(maxlen=_MAX_TRACKS)
 
     def observe(self, frame: EncodedFrame, picture: PictureFaces, matches: Sequence[Match | None]) -> list[TrackUpdate]:
@@ -65,7 +66,8 @@ class Tracker:
         :param picture: one picture of ``frame``.
         :param matches: for each face of ``picture`` its match; None for faces without an embedding.
         :returns: an update for each face that has an embedding, in the picture's order; nothing for a picture that
-            was observed before or belongs to an epoch that is over. Of several faces that prove the same identity
+            was observed before or belongs to an epoch that is over. Faces that were spared as :meth:`settled` only keep
+            their tracks alive. Of several faces that prove the same identity
             only the one that is present most severely, then with the highest similarity, carries the sighting.
         """
         if len(matches) != len(picture.faces):
@@ -73,9 +75,12 @@ class Tracker:
         stream_time = float(picture.pts * frame.format.time_base)
         if not self._is_new(frame.epoch, stream_time):
             return []
+        if stream_time == self._newest:
+            self._luma = picture.luma
+        seen_again = self._see_again(stream_time, picture.faces)
         compared = [(face, match) for face, match in zip(picture.faces, matches, strict=True) if _usable(face)]
         appearances = [_appearance(stream_time, face) for face, _ in compared]
-        tracks = self._assign(stream_time, appearances)
+        tracks = self._assign(stream_time, appearances, seen_again)
         updates = []
         for track, (face, match) in zip(tracks, compared, strict=True):
             sample = self._sample(frame, picture, face, match)
@@ -83,6 +88,13 @@ class Tracker:
             proven = track.sighting if verdict is EvidenceVerdict.PASSED else None
             updates.append(TrackUpdate(track_id=track.id, verdict=verdict, match=match, sighting=proven, begun=False))
         return self._announce(tracks, _one_sighting_each(updates))
+
+    def settled(self, frame: EncodedFrame) -> Settled | None:
+        """The faces that need not be embedded in ``frame``, the next to be observed; None if there are none."""
+        if frame.epoch != self._epoch:
+            return None
+        faces = tuple(face for track in self._tracks for face in track.settled(frame.stream_time))
+        return Settled(faces=faces, luma=self._luma) if faces else None
 
     def burst_wanted(self) -> tuple[float, ...]:
         """Stream times, of the current epoch, at which one more picture would decide a candidate; most wanted first.
@@ -132,16 +144,31 @@ class Tracker:
         self._forget([track for track in self._tracks if track.last_seen < alive_since])
         return True
 
-    def _assign(self, stream_time: float, appearances: Sequence[Appearance]) -> list[Track]:
-        """Add each appearance to its track; the best pairs first, and new tracks for what is left."""
-        near = [track.appearance_near(stream_time) for track in self._tracks]
+    def _see_again(self, stream_time: float, faces: Sequence[Face]) -> set[Track]:
+        """The tracks of the faces that were settled, moved to where those are now."""
+        tracks = {track.id: track for track in self._tracks}
+        found = set()
+        for face in faces:
+            track = tracks.get(face.settled) if face.settled is not None else None
+            if track is not None:
+                track.appear_settled(stream_time, face.box)
+                found.add(track)
+        return found
+
+    def _assign(
+        self, stream_time: float, appearances: Sequence[Appearance], seen_again: Collection[Track]
+    ) -> list[Track]:
+        """Add each appearance to its track, none of which was ``seen_again`` elsewhere in the picture; the best pairs
+        first, and new tracks for what is left."""
+        tracks = [track for track in self._tracks if track not in seen_again]
+        near = [track.appearance_near(stream_time) for track in tracks]
         pairs = sorted(_pairs(near, appearances), reverse=True)
         assigned: dict[int, Track] = {}
         taken: set[int] = set()
         for _, row, column in pairs:
             if row not in taken and column not in assigned:
                 taken.add(row)
-                assigned[column] = self._tracks[row]
+                assigned[column] = tracks[row]
                 assigned[column].appear(appearances[column])
         return [assigned.get(column) or self._new_track(one) for column, one in enumerate(appearances)]
 
@@ -185,7 +212,14 @@ def _usable(face: Face) -> bool:
 
 def _appearance(stream_time: float, face: Face) -> Appearance:
     assert face.embedding is not None
-    return Appearance(stream_time=stream_time, box=face.box, embedding=face.embedding)
+    return Appearance(
+        stream_time=stream_time,
+        box=face.box,
+        embedding=face.embedding,
+        quality=face.quality,
+        grid=face.grid,
+        embedded_at=stream_time,
+    )
 
 
 def _view(picture: PictureFaces, face: Face) -> View:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,33 @@ async def test_only_pictures_that_match_by_themselves_are_reported_as_unproven()
     assert [(found.identity_id, found.frames, found.verdict) for found in result.sightings] == [
         ("ann", 1, "too_few_samples")
     ]
+
+
+class StillRoom(OneFace):
+    """Somebody who sits still; remembers how many faces were compared."""
+
+    def __init__(self, *shown: Shown) -> None:
+        super().__init__(*shown)
+        self.compared = 0
+
+    async def analyse(self, frame: EncodedFrame) -> tuple[PictureFaces, ...]:
+        (picture,) = await super().analyse(frame)
+        face = replace(picture.faces[0], grid=bytes(range(200)) * 2)
+        return (replace(picture, faces=(face,), luma=b"\x02\x80\x01\x68" + bytes(256)),)
+
+    def match_each(self, embeddings: Sequence[Embedding | None]) -> list[Match | None]:
+        self.compared += sum(embedding is not None for embedding in embeddings)
+        return super().match_each(embeddings)
+
+
+@pytest.mark.parametrize(("interval_s", "compared"), [(6.0, 3), (0.0, 10)])
+async def test_faces_that_the_daemon_would_spare_are_not_compared_though_they_were_embedded(
+    interval_s: float, compared: int
+) -> None:
+    room = StillRoom(*[Shown(similarity=0.1)] * 10)
+    config = SightingsConfig(reembed_interval_s=interval_s)
+    result = await Scanner(room, room, config, TEST).video(frames(10))  # type: ignore[arg-type]
+    assert (room.compared, result.faces) == (compared, 10)
 
 
 async def test_an_image_that_is_too_large_is_refused_unread_with_its_size_and_the_limit(tmp_path: Path) -> None:

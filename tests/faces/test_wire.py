@@ -12,7 +12,7 @@ from monitor.faces import wire
 from monitor.faces.analyser import FaceAnalyser
 from monitor.faces.decode import Decoder
 from monitor.faces.desk import Desk
-from monitor.faces.face import Box, Face, PictureFaces, Quality
+from monitor.faces.face import Box, Face, PictureFaces, Quality, Settled, SettledFace
 from monitor.streams.packet import EncodedFrame
 
 
@@ -51,6 +51,15 @@ def test_faces_survive() -> None:
     np.testing.assert_array_equal(first.embedding, embedding)
     assert second.embedding is None
     assert [(face.grid, face.inset) for face in arrived.faces] == [(face.grid, face.inset) for face in picture.faces]
+
+
+def test_settled_faces_survive() -> None:
+    quality = Quality(sharpness=55.5, brightness=101.0, yaw=-12.5)
+    face = SettledFace(number=7, box=Box(x1=1.5, y1=2.5, x2=30, y2=40), quality=quality, grid=bytes(range(200)) * 2)
+    settled = Settled(faces=(face,), luma=b"x" * 260)
+    assert wire.settled_from_wire(_sent(wire.settled_to_wire(settled))) == settled
+    picture = PictureFaces(pts=0, width=6, height=6, faces=(replace(_face(None), settled=7),))
+    assert wire.picture_from_wire(_sent(wire.picture_to_wire(picture)), 128).faces[0].settled == 7
 
 
 def test_a_grid_of_another_size_is_refused() -> None:
@@ -97,7 +106,8 @@ def test_no_answer_holds_pixels(
     box = [200, 100, 300, 250]
     # Landmarks, embeddings, an embedded face's 20 x 20 cells, and the picture's 16 x 16, empty for an image file.
     allowed = {5 * 2 * 4, analyser.info.dimension * 4, 20 * 20, 4 + 16 * 16, 0}
-    for message in ({"job": "analyse", "frame": frame, "luma": None}, {"job": "analyse_image", "data": image}):
+    analyse = {"job": "analyse", "frame": frame, "luma": None, "settled": None}
+    for message in (analyse, {"job": "analyse_image", "data": image}):
         answer = desk.answer(message)
         assert _binaries(answer)
         assert {len(found) for found in _binaries(answer)} <= allowed

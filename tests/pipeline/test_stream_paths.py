@@ -8,6 +8,7 @@ import json
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from monitor.clock import ManualClock
 from monitor.errors import FrameLossReason, FrameLost
 from monitor.evidence.metrics import EvidenceMetrics
 from monitor.evidence.recorder import DRAW_TRIES, EvidenceRecorder
-from monitor.faces.face import GRID_SIDE, Box, EvidencePictures, Face, PictureFaces, Quality
+from monitor.faces.face import GRID_SIDE, Box, Embedding, EvidencePictures, Face, PictureFaces, Quality, Settled
 from monitor.gallery.identity import Identity
 from monitor.gallery.snapshot import GallerySnapshot
 from monitor.gallery.stranger_traffic import StrangerTraffic
@@ -42,6 +43,8 @@ from monitor.streams.feed import StreamFeed
 from monitor.streams.metrics import StreamMetrics
 from monitor.streams.packet import EncodedFrame
 
+BESIDE = Box(x1=200, y1=10, x2=300, y2=130)
+
 
 class Vision:
     """Sees the protected person in every picture, and loses the evidence of the first ``loses`` tries."""
@@ -51,6 +54,11 @@ class Vision:
         self.loses = 0
         self.looked = 0
         self.drew = 0
+        self.settled: dict[float, Settled | None] = {}
+        """What it was told of settled faces, by the stream time of the frame."""
+        self.beside: Embedding | None = None
+        """Of a second face, at ``BESIDE``."""
+        self.appears_at = 0.0
         self.moves = True
         """Whether the face changes from picture to picture, as one that talks; else it is a print."""
 
@@ -58,8 +66,11 @@ class Vision:
         chance = np.random.default_rng(self.looked if self.moves else 0)
         return chance.integers(0, 255, GRID_SIDE**2, np.uint8).tobytes()
 
-    async def analyse(self, frame: EncodedFrame, last_luma: bytes | None = None) -> tuple[PictureFaces, ...]:
+    async def analyse(
+        self, frame: EncodedFrame, last_luma: bytes | None = None, settled: Settled | None = None
+    ) -> tuple[PictureFaces, ...]:
         self.looked += len(frame.instants)
+        self.settled[frame.stream_time] = settled
         face = Face(
             box=Box(x1=10, y1=10, x2=110, y2=130),
             landmarks=np.zeros((5, 2), np.float32),
@@ -68,7 +79,10 @@ class Vision:
             embedding=make_reference().embedding,
             grid=self._grid(),
         )
-        return tuple(PictureFaces(pts=instant, width=320, height=180, faces=(face,)) for instant in frame.instants)
+        faces = (face,) if frame.stream_time >= self.appears_at else ()
+        if self.beside is not None:
+            faces = (*faces, replace(face, box=BESIDE, embedding=self.beside))
+        return tuple(PictureFaces(pts=instant, width=320, height=180, faces=faces) for instant in frame.instants)
 
     async def render(self, frame: EncodedFrame, pts: int, box: Box, label: str) -> EvidencePictures:
         self.drew += 1
@@ -183,6 +197,25 @@ async def test_an_incident_that_the_database_did_not_take_leaves_no_pictures_beh
     assert incident is not None
     assert room.recorded == {incident.id: incident.manifest_sha256}
     assert sorted(path.name for path in room.evidence.iterdir()) == [incident.id]
+
+
+async def test_a_stranger_beside_somebody_protected_is_spared_in_samples_but_never_in_a_burst(room: Room) -> None:
+    room.vision.beside, room.vision.appears_at = make_reference().embedding * np.tile(np.float32([1, -1]), 64), 8.0
+    settled = room.vision.settled
+    async with watched(room):
+        for second in (0, 4, 8, 12):
+            room.on_air(second)
+            await wait_for(
+                lambda wanted=second: float(wanted) in settled, timeout_s=5, what=f"the sample at {second} s"
+            )
+        await wait_for(room.incident, timeout_s=5, what="an incident")
+    assert (settled[0.0], settled[4.0]) == (None, None)
+    for sample in (settled[8.0], settled[12.0]):
+        assert sample is not None
+        assert {face.box for face in sample.faces} == {BESIDE}
+    burst = [spared for second, spared in settled.items() if 8 < second < 12]
+    assert burst
+    assert set(burst) == {None}
 
 
 async def test_nothing_is_drawn_of_a_likeness_that_is_permitted(room: Room) -> None:
