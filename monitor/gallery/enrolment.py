@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -112,10 +112,21 @@ class _Known:
         return self.stamp.still_holds(photo.stamp) and (self.attempts == 0 or self.attempts >= _MAX_ATTEMPTS)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What ``Enrolment`` is to do."""
+
+    photos: Sequence[GalleryFile]
+    due: deque[GalleryFile]
+    gone: Sequence[tuple[str, str]]
+    """Identities and names of photos that were there before."""
+
+
 class Enrolment:
     """Enrols photos, a few at a time; reads and measures only those that changed.
 
-    ``begin``, then ``plan`` and ``advance`` in turn while it is ``busy``, then ``halt``.
+    ``begin``, then ``survey``, ``follow`` and ``advance`` in turn while it is ``busy``, then ``halt``. What looks at
+    every photo (``survey``, ``outcomes``, ``undecided``) may run in another thread while photos are being examined.
     """
 
     def __init__(self, analyser: FaceAnalyser, store: ReferenceStore, config: GalleryConfig) -> None:
@@ -139,13 +150,21 @@ class Enrolment:
             self._stored = await self._load()
         self._begun = {}
 
-    def plan(self, photos: Sequence[GalleryFile]) -> None:
-        """Take ``photos`` for all that there are now, also while earlier ones are being examined."""
-        present = {_key(photo) for photo in photos}
-        self._photos = photos
-        self._known = {key: known for key, known in self._known.items() if key in present}
-        self._begun = {key: stamp for key, stamp in self._begun.items() if key in present}
-        self._due = deque(photo for photo in photos if self._is_due(photo))
+    def survey(self, photos: Sequence[GalleryFile]) -> Plan:
+        """What there is to do if ``photos`` are all that there are now. Changes nothing; for another thread."""
+        count = sum(_key(photo) in self._known for photo in photos)
+        gone: list[tuple[str, str]] = []
+        if count < len(self._known) or self._begun:
+            present = {_key(photo) for photo in photos}
+            gone = [key for key in (*list(self._known), *list(self._begun)) if key not in present]
+        return Plan(photos=photos, due=deque(photo for photo in photos if self._is_due(photo)), gone=gone)
+
+    def follow(self, plan: Plan) -> None:
+        """Examine from now on what ``plan`` says, also while earlier photos are being examined."""
+        self._photos, self._due = plan.photos, plan.due
+        for key in plan.gone:
+            self._known.pop(key, None)
+            self._begun.pop(key, None)
 
     @property
     def busy(self) -> bool:
@@ -181,10 +200,17 @@ class Enrolment:
         """The pack's cosine from which a face counts as the identity."""
         return self._analyser.pack.similarity_threshold
 
-    def outcomes(self) -> list[Reference | RefusedPhoto]:
-        """What is known of the planned photos, the oldest file first; a changed photo counts as it was."""
-        by_age = sorted(self._known.items(), key=lambda item: (item[1].stamp.mtime_ns, item[0]))
-        return [known.outcome for _, known in by_age]
+    def outcomes(self) -> Iterator[Reference | RefusedPhoto]:
+        """What is known of the planned photos, in their order; a changed photo counts as it was."""
+        for photo in self._photos:
+            known = self._known.get(_key(photo))
+            if known is not None:
+                yield known.outcome
+
+    def age(self, reference: Reference) -> tuple[int, tuple[str, str]]:
+        """Sorts what ``outcomes`` returned by the age of the file, the oldest first, then by name."""
+        key = reference.identity_id, reference.photo
+        return self._known[key].stamp.mtime_ns, key
 
     def undecided(self) -> frozenset[str]:
         """The identities with planned photos that were never looked at."""
@@ -195,10 +221,12 @@ class Enrolment:
 
         A database that refuses is logged, and asked again at the next call.
         """
-        wanted = frozenset(reference.photo_sha256 for reference in accepted)
+        wanted = await asyncio.to_thread(lambda: frozenset(reference.photo_sha256 for reference in accepted))
         if wanted == self._kept:
             return
-        self._stored = {sha256: row for sha256, row in (self._stored or {}).items() if sha256 in wanted}
+        stored = self._stored or {}
+        for gone in await asyncio.to_thread(lambda: [sha256 for sha256 in stored if sha256 not in wanted]):
+            del stored[gone]
         try:
             deleted = await self._store.keep_only(wanted)
         except StorageError as err:
