@@ -41,6 +41,8 @@ class GallerySnapshot:
     matcher: Matcher = field(repr=False)
     look_alikes: tuple[Reference, ...] = field(default=(), repr=False)
     """Accepted photos of people who are mistaken for an identity, sorted as the references."""
+    protected: frozenset[str] = field(default=frozenset(), repr=False)
+    """The identities that have a reference."""
 
     @classmethod
     def empty(cls) -> Self:
@@ -69,7 +71,7 @@ class GallerySnapshot:
         look_alikes = tuple(reference for reference in every if reference.look_alike)
         turned_down = tuple(in_order(refused, _by_photo))
         people = {identity_id: identities[identity_id] for identity_id in in_order(identities, str)}
-        protected = {reference.identity_id for reference in accepted}
+        protected = frozenset(reference.identity_id for reference in accepted)
         unprotected = [id_ for id_ in people if id_ not in protected and id_ not in undecided]
         return cls(
             identities=MappingProxyType(people),
@@ -79,6 +81,7 @@ class GallerySnapshot:
             digest=gallery_digest(people, every),
             matcher=Matcher(accepted, None if previous is None else previous.matcher, look_alikes=look_alikes),
             look_alikes=look_alikes,
+            protected=protected,
         )
 
     def match(self, embedding: Embedding) -> Match | None:

@@ -6,11 +6,9 @@ import gc
 
 import numpy as np
 import pytest
-from support.gallery import reference, unit
+from support.gallery import unit
 
-from monitor.gallery.identity import Reference
 from monitor.gallery.long_sequence import PIECE, LongSequence, in_order
-from monitor.gallery.snapshot import GallerySnapshot
 
 COUNTS = (0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 7)
 
@@ -46,20 +44,3 @@ def test_items_are_put_in_order_as_sorted_does_those_that_are_alike_as_they_came
     assert list(in_order(items, lambda item: item[0])) == ordered
     nearly = [*ordered[100:], *ordered[:100]]
     assert list(in_order(nearly, lambda item: item[0])) == sorted(nearly, key=lambda item: item[0])
-
-
-def test_a_changed_snapshot_makes_no_container_of_all_photos_for_the_garbage_collector_to_walk_through() -> None:
-    def photos(first: int) -> list[Reference]:
-        embedding = unit(1)
-        return [reference(f"p{number % 50:02}", embedding, f"{number}.jpg") for number in range(first, first + 9000)]
-
-    kept = photos(0)
-    before = GallerySnapshot.build({}, kept, refused=(), errors=())
-    changed = LongSequence([*kept[100:], *photos(9000)[:100]])
-    gc.collect()
-    known = {id(one) for one in gc.get_objects()}
-    after = GallerySnapshot.build({}, changed, refused=(), errors=(), previous=before)
-    made = [one for one in gc.get_objects() if id(one) not in known and one is not known]
-    assert len(after.references) == 9000
-    assert [type(one) for one in made if isinstance(one, (list, tuple, dict, set)) and len(one) > PIECE] == []
-    assert len(made) < 1000
