@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 _LOOK_EVERY_S = 0.5
 """So often the folder is read again, and what was enrolled put to use, while many photos are being enrolled."""
 
+_WORK_PER_LOOK = 3.0
+"""At least so many times as long as a look took it enrols: a look at very many photos takes a minute."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reading:
@@ -118,8 +121,12 @@ class Gallery:
         before = self._snapshot
         await self._enrolment.begin()
         try:
-            while await self._look():
-                await self._enrolment.advance(_LOOK_EVERY_S, progress)
+            while True:
+                began = self._clock.monotonic()
+                if not await self._look():
+                    break
+                took = self._clock.monotonic() - began
+                await self._enrolment.advance(max(_LOOK_EVERY_S, _WORK_PER_LOOK * took), progress)
         finally:
             await self._enrolment.halt()
         self._settled = self._snapshot.references

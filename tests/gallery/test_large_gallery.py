@@ -9,19 +9,24 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from support.gallery import Folder, reference, unit
+from prometheus_client import CollectorRegistry
+from support.gallery import Folder, MemoryStore, PreparedAnalyser, reference, unit
 from support.waiting import wait_for
 
 from monitor import daemon
+from monitor.clock import ManualClock
 from monitor.gallery import gallery as gallery_module
+from monitor.gallery.config import GalleryConfig
 from monitor.gallery.enrolment import Enrolment
 from monitor.gallery.gallery import Gallery
 from monitor.gallery.identity import Reference
 from monitor.gallery.long_sequence import PIECE, LongSequence
+from monitor.gallery.metrics import GalleryMetrics
 from monitor.gallery.snapshot import GallerySnapshot
 
 
@@ -51,6 +56,36 @@ async def test_what_looks_at_every_photo_is_not_done_on_the_event_loop(
     await gallery.sync()
     assert len(threads) == 7
     assert threading.get_ident() not in set.union(*threads.values())
+
+
+@pytest.mark.parametrize(("look_s", "enrols_for_s"), [(0.01, 0.5), (20.0, 60.0)])
+async def test_where_a_look_at_the_folder_takes_long_most_of_the_time_is_spent_on_enrolling(
+    folder: Folder,
+    analyser: PreparedAnalyser,
+    store: MemoryStore,
+    registry: CollectorRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+    look_s: float,
+    enrols_for_s: float,
+) -> None:
+    clock = ManualClock(now=datetime(2026, 1, 1, tzinfo=UTC))
+    gallery = Gallery(folder.root, analyser, store, GalleryConfig(), clock, GalleryMetrics(registry))
+    scan, advance, given = gallery_module.scan_folder, Enrolment.advance, []
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        clock.elapsed_s += look_s
+        return scan(*args, **kwargs)
+
+    async def told(enrolment: Enrolment, for_s: float, progress: Any) -> None:
+        given.append(for_s)
+        await advance(enrolment, for_s, progress)
+
+    monkeypatch.setattr(gallery_module, "scan_folder", slow)
+    monkeypatch.setattr(Enrolment, "advance", told)
+    folder.identity("ann", a=b"ann")
+    assert len((await gallery.sync()).references) == 1
+    assert given
+    assert given == [pytest.approx(enrols_for_s)] * len(given)
 
 
 async def test_what_did_not_change_in_the_folder_is_the_same_object_after_the_next_look(
