@@ -155,8 +155,11 @@ class Enrolment:
         count = sum(_key(photo) in self._known for photo in photos)
         gone: list[tuple[str, str]] = []
         if count < len(self._known) or self._begun:
-            present = {_key(photo) for photo in photos}
-            gone = [key for key in (*list(self._known), *list(self._begun)) if key not in present]
+            # As strings, which the garbage collector has no need to look at.
+            present = {_path(*_key(photo)) for photo in photos}
+            gone = [
+                key for keys in (list(self._known), list(self._begun)) for key in keys if _path(*key) not in present
+            ]
         return Plan(photos=photos, due=deque(photo for photo in photos if self._is_due(photo)), gone=gone)
 
     def follow(self, plan: Plan) -> None:
@@ -315,6 +318,10 @@ class Enrolment:
 
 def _key(photo: GalleryFile) -> tuple[str, str]:
     return photo.identity_id, photo.name
+
+
+def _path(identity_id: str, name: str) -> str:
+    return f"{identity_id}/{name}"
 
 
 def _refused(photo: GalleryFile, refusal: Refusal) -> RefusedPhoto:
