@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -135,7 +135,7 @@ class Enrolment:
         self._config = config
         self._known: dict[tuple[str, str], _Known] = {}
         self._stored: dict[str, StoredReference] | None = None
-        self._kept: frozenset[str] | None = None
+        self._kept: Mapping[str, None] | None = None
         self._photos: Sequence[GalleryFile] = ()
         self._due: deque[GalleryFile] = deque()
         self._begun: dict[tuple[str, str], FileStamp] = {}
@@ -155,8 +155,8 @@ class Enrolment:
         count = sum(_key(photo) in self._known for photo in photos)
         gone: list[tuple[str, str]] = []
         if count < len(self._known) or self._begun:
-            # As strings, which the garbage collector has no need to look at.
-            present = {_path(*_key(photo)) for photo in photos}
+            # A dict of strings alone is nothing that the garbage collector walks through.
+            present = dict.fromkeys(_path(*_key(photo)) for photo in photos)
             gone = [
                 key for keys in (list(self._known), list(self._begun)) for key in keys if _path(*key) not in present
             ]
@@ -224,8 +224,8 @@ class Enrolment:
 
         A database that refuses is logged, and asked again at the next call.
         """
-        wanted = await asyncio.to_thread(lambda: frozenset(reference.photo_sha256 for reference in accepted))
-        if wanted == self._kept:
+        wanted = await asyncio.to_thread(self._newly_wanted, accepted)
+        if wanted is None:
             return
         stored = self._stored or {}
         for gone in await asyncio.to_thread(lambda: [sha256 for sha256 in stored if sha256 not in wanted]):
@@ -238,6 +238,13 @@ class Enrolment:
         self._kept = wanted
         if deleted:
             log.info("gallery_embeddings_deleted rows=%d", deleted)
+
+    def _newly_wanted(self, accepted: Iterable[Reference]) -> Mapping[str, None] | None:
+        """The photos of ``accepted``; None if the store was told to keep just these."""
+        wanted = dict.fromkeys(reference.photo_sha256 for reference in accepted)
+        kept = self._kept
+        same = kept is not None and len(kept) == len(wanted) and all(sha256 in kept for sha256 in wanted)
+        return None if same else wanted
 
     async def _load(self) -> dict[str, StoredReference]:
         pack = self._analyser.pack

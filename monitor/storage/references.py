@@ -60,13 +60,12 @@ class SqlReferenceStore:
 
         :raises StorageError: the rows may still be there.
         """
-        kept = frozenset(photo_sha256s)
 
         async def work(connection: AsyncConnection) -> int:
             gone: list[str] = []
             async with connection.stream(select(stored_references.c.photo_sha256).distinct()) as result:
                 async for known in result.scalars().partitions(_ROWS_AT_ONCE):
-                    gone += [digest for digest in known if digest not in kept]
+                    gone += [digest for digest in known if digest not in photo_sha256s]
             rows = 0
             # One at a time: a list of unbounded length does not fit into one statement.
             for digest in gone:
