@@ -249,11 +249,13 @@ class Enrolment:
     async def _load(self) -> dict[str, StoredReference]:
         pack = self._analyser.pack
         rows = await self._store.load(pack.digest)
-        return {
-            row.photo_sha256: row
-            for row in rows
-            if row.pack_digest == pack.digest and row.embedding.shape == (pack.dimension,)
-        }
+        return await asyncio.to_thread(
+            lambda: {
+                row.photo_sha256: row
+                for row in rows
+                if row.pack_digest == pack.digest and row.embedding.shape == (pack.dimension,)
+            }
+        )
 
     def _is_due(self, photo: GalleryFile) -> bool:
         known = self._known.get(_key(photo))
