@@ -7,6 +7,7 @@ from typing import Any
 
 MOST_P99_MS = 25.0
 LEAST_RECALL = 0.999
+MOST_LOOP_LAG_MS = 50.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,8 @@ class Change:
     """Searches that failed, or whose answer was not of the snapshot that was asked."""
     worst_ms: float
     """The longest search meanwhile."""
+    loop_lag_ms: float
+    """The most by which an event loop woke a sleeper too late, while the change was made in a thread beside it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +109,7 @@ class GalleryRow:
                 "searches": self.change.searches,
                 "dropped": self.change.dropped,
                 "worst_ms": round(self.change.worst_ms, 2),
+                "loop_lag_ms": round(self.change.loop_lag_ms, 2),
             }
         if self.stored is not None:
             row["stored"] = {
@@ -126,4 +130,6 @@ class GalleryRow:
             said.append(f"mated recall below {LEAST_RECALL:g}")
         if self.change is not None and self.change.dropped:
             said.append("searches dropped")
+        if self.change is not None and self.change.loop_lag_ms >= MOST_LOOP_LAG_MS:
+            said.append(f"event loop held up for {MOST_LOOP_LAG_MS:g} ms")
         return said

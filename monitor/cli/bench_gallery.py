@@ -54,7 +54,8 @@ def show(rows: Sequence[GalleryRow]) -> None:
     console.print(table)
     console.print(
         f"Times are a probe's. * what the daemon takes for so many. Aims: p99 under {aims.MOST_P99_MS:g} ms, recall@1 "
-        f"against exact search at least {aims.LEAST_RECALL:g}, of all probes and of the mated alone; no search dropped."
+        f"against exact search at least {aims.LEAST_RECALL:g}, of all probes and of the mated alone; no search "
+        f"dropped and the event loop held up for less than {aims.MOST_LOOP_LAG_MS:g} ms by a change."
     )
     for row in rows:
         if row.is_chosen and (missed := row.missed()):
@@ -72,5 +73,6 @@ def _kept(row: GalleryRow) -> str:
         f"{row.references:,}: the references hold {row.resident_bytes / 1e6:,.0f} MB without their pictures; the "
         f"database saves one in {stored.save_ms:.2f} ms and loads one in {stored.load_ms:.3f} ms; a change of 1 in 100 "
         f"is in use after {change.seconds:.2f} s, of {change.searches:,} searches meanwhile {change.dropped} were "
-        f"dropped and the longest took {change.worst_ms:.1f} ms."
+        f"dropped and the longest took {change.worst_ms:.1f} ms; the event loop was held up for at most "
+        f"{change.loop_lag_ms:.1f} ms."
     )

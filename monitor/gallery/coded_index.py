@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from monitor.faces.face import Embedding
 from monitor.gallery.embedding_blocks import blocks
+from monitor.gallery.long_sequence import LongSequence
 
 LEAST_CANDIDATES = 3072
 """Rows whose embeddings are compared with a probe, and at least"""
@@ -47,9 +48,10 @@ class CodedIndex:
         :param previous: of whose embeddings (the same objects) the codes are taken over; what remains to do is the
             work of the new ones.
         """
-        self._embeddings = embeddings
+        self._embeddings = embeddings if isinstance(embeddings, LongSequence) else LongSequence(embeddings)
         dimension = len(embeddings[0])
-        before = _rows_in(previous, embeddings)
+        self._ids = np.fromiter((id(one) for one in self._embeddings), np.int64, len(embeddings))
+        before = np.full(len(embeddings), -1, np.int64) if previous is None else previous._rows_of(self._ids)
         if previous is None or (before < 0).mean() > _MOST_NEW:
             previous, before = None, np.full(len(embeddings), -1, np.int64)
             self._rotation = faiss.RandomRotationMatrix(dimension, max(dimension, _BITS))
@@ -103,6 +105,13 @@ class CodedIndex:
         codes: NDArray[np.uint8] = faiss.vector_to_array(self._codes.codes)
         return codes.reshape(-1, self._codes.code_size)
 
+    def _rows_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The row of each embedding that is the same object as one of these, -1 for the others."""
+        # A dict of so many holds the interpreter's lock while it grows; these let go of it.
+        order = np.argsort(self._ids, kind="stable")
+        at = order[np.minimum(np.searchsorted(self._ids, ids, sorter=order), len(order) - 1)]
+        return np.where(self._ids[at] == ids, at, -1)
+
     def _rank(
         self,
         probe: NDArray[np.float32],
@@ -112,17 +121,11 @@ class CodedIndex:
     ) -> None:
         """Fill ``cosines`` and ``rows`` with the nearest of ``candidates``; of two as near, the smaller row first."""
         # Several times as fast as np.stack; and a product by matrix would wake the threads of NumPy's BLAS for nothing.
-        gathered = np.concatenate([self._embeddings[row] for row in candidates.tolist()])
+        gathered = np.concatenate(self._embeddings.at(candidates))
         exact = np.vecdot(gathered.reshape(len(candidates), -1), probe)
         nearest = np.lexsort((candidates, -exact))[: len(rows)]
         cosines[: len(nearest)] = exact[nearest]
         rows[: len(nearest)] = candidates[nearest]
-
-
-def _rows_in(previous: CodedIndex | None, embeddings: Sequence[Embedding]) -> NDArray[np.int64]:
-    """The row of each embedding in ``previous``, -1 for those that it has not."""
-    known = {} if previous is None else {id(one): row for row, one in enumerate(previous._embeddings)}
-    return np.fromiter((known.get(id(one), -1) for one in embeddings), np.int64, len(embeddings))
 
 
 def _mean(embeddings: Sequence[Embedding]) -> NDArray[np.float32]:

@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.faces.face import Embedding
-
-_ROWS = 4096
-"""Copying them holds the interpreter's lock, so a block is small enough that the event loop does not notice."""
+from monitor.gallery.long_sequence import PIECE
 
 
 def blocks(embeddings: Sequence[Embedding]) -> Iterator[NDArray[np.float32]]:
@@ -18,5 +16,6 @@ def blocks(embeddings: Sequence[Embedding]) -> Iterator[NDArray[np.float32]]:
 
     :param embeddings: each of shape (D,).
     """
-    for start in range(0, len(embeddings), _ROWS):
-        yield np.stack(embeddings[start : start + _ROWS]).astype(np.float32, copy=False)
+    # Copying them holds the interpreter's lock.
+    for start in range(0, len(embeddings), PIECE):
+        yield np.stack(embeddings[start : start + PIECE]).astype(np.float32, copy=False)

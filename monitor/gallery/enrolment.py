@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -113,10 +113,21 @@ class _Known:
         return self.stamp.still_holds(photo.stamp) and (self.attempts == 0 or self.attempts >= _MAX_ATTEMPTS)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What ``Enrolment`` is to do."""
+
+    photos: Sequence[GalleryFile]
+    due: deque[GalleryFile]
+    gone: Sequence[tuple[str, str]]
+    """Identities and names of photos that were there before."""
+
+
 class Enrolment:
     """Enrols photos, a few at a time; reads and measures only those that changed.
 
-    ``begin``, then ``plan`` and ``advance`` in turn while it is ``busy``, then ``halt``.
+    ``begin``, then ``survey``, ``follow`` and ``advance`` in turn while it is ``busy``, then ``halt``. What looks at
+    every photo (``survey``, ``outcomes``, ``undecided``) may run in another thread while photos are being examined.
     """
 
     def __init__(self, analyser: FaceAnalyser, store: ReferenceStore, config: GalleryConfig) -> None:
@@ -125,7 +136,7 @@ class Enrolment:
         self._config = config
         self._known: dict[tuple[str, str], _Known] = {}
         self._stored: dict[str, StoredReference] | None = None
-        self._kept: frozenset[str] | None = None
+        self._kept: Mapping[str, None] | None = None
         self._photos: Sequence[GalleryFile] = ()
         self._due: deque[GalleryFile] = deque()
         self._begun: dict[tuple[str, str], FileStamp] = {}
@@ -140,13 +151,24 @@ class Enrolment:
             self._stored = await self._load()
         self._begun = {}
 
-    def plan(self, photos: Sequence[GalleryFile]) -> None:
-        """Take ``photos`` for all that there are now, also while earlier ones are being examined."""
-        present = {_key(photo) for photo in photos}
-        self._photos = photos
-        self._known = {key: known for key, known in self._known.items() if key in present}
-        self._begun = {key: stamp for key, stamp in self._begun.items() if key in present}
-        self._due = deque(photo for photo in photos if self._is_due(photo))
+    def survey(self, photos: Sequence[GalleryFile]) -> Plan:
+        """What there is to do if ``photos`` are all that there are now. Changes nothing; for another thread."""
+        count = sum(_key(photo) in self._known for photo in photos)
+        gone: list[tuple[str, str]] = []
+        if count < len(self._known) or self._begun:
+            # A dict of strings alone is nothing that the garbage collector walks through.
+            present = dict.fromkeys(_path(*_key(photo)) for photo in photos)
+            gone = [
+                key for keys in (list(self._known), list(self._begun)) for key in keys if _path(*key) not in present
+            ]
+        return Plan(photos=photos, due=deque(photo for photo in photos if self._is_due(photo)), gone=gone)
+
+    def follow(self, plan: Plan) -> None:
+        """Examine from now on what ``plan`` says, also while earlier photos are being examined."""
+        self._photos, self._due = plan.photos, plan.due
+        for key in plan.gone:
+            self._known.pop(key, None)
+            self._begun.pop(key, None)
 
     @property
     def busy(self) -> bool:
@@ -182,10 +204,17 @@ class Enrolment:
         """The pack's cosine from which a face counts as the identity."""
         return self._analyser.pack.similarity_threshold
 
-    def outcomes(self) -> list[Reference | RefusedPhoto]:
-        """What is known of the planned photos, the oldest file first; a changed photo counts as it was."""
-        by_age = sorted(self._known.items(), key=lambda item: (item[1].stamp.mtime_ns, item[0]))
-        return [known.outcome for _, known in by_age]
+    def outcomes(self) -> Iterator[Reference | RefusedPhoto]:
+        """What is known of the planned photos, in their order; a changed photo counts as it was."""
+        for photo in self._photos:
+            known = self._known.get(_key(photo))
+            if known is not None:
+                yield known.outcome
+
+    def age(self, reference: Reference) -> tuple[int, tuple[str, str]]:
+        """Sorts what ``outcomes`` returned by the age of the file, the oldest first, then by name."""
+        key = reference.identity_id, reference.photo
+        return self._known[key].stamp.mtime_ns, key
 
     def undecided(self) -> frozenset[str]:
         """The identities with planned photos that were never looked at."""
@@ -196,10 +225,12 @@ class Enrolment:
 
         A database that refuses is logged, and asked again at the next call.
         """
-        wanted = frozenset(reference.photo_sha256 for reference in accepted)
-        if wanted == self._kept:
+        wanted = await asyncio.to_thread(self._newly_wanted, accepted)
+        if wanted is None:
             return
-        self._stored = {sha256: row for sha256, row in (self._stored or {}).items() if sha256 in wanted}
+        stored = self._stored or {}
+        for gone in await asyncio.to_thread(lambda: [sha256 for sha256 in stored if sha256 not in wanted]):
+            del stored[gone]
         try:
             deleted = await self._store.keep_only(wanted)
         except StorageError as err:
@@ -209,14 +240,23 @@ class Enrolment:
         if deleted:
             log.info("gallery_embeddings_deleted rows=%d", deleted)
 
+    def _newly_wanted(self, accepted: Iterable[Reference]) -> Mapping[str, None] | None:
+        """The photos of ``accepted``; None if the store was told to keep just these."""
+        wanted = dict.fromkeys(reference.photo_sha256 for reference in accepted)
+        kept = self._kept
+        same = kept is not None and len(kept) == len(wanted) and all(sha256 in kept for sha256 in wanted)
+        return None if same else wanted
+
     async def _load(self) -> dict[str, StoredReference]:
         pack = self._analyser.pack
         rows = await self._store.load(pack.digest)
-        return {
-            row.photo_sha256: row
-            for row in rows
-            if row.pack_digest == pack.digest and row.embedding.shape == (pack.dimension,)
-        }
+        return await asyncio.to_thread(
+            lambda: {
+                row.photo_sha256: row
+                for row in rows
+                if row.pack_digest == pack.digest and row.embedding.shape == (pack.dimension,)
+            }
+        )
 
     def _is_due(self, photo: GalleryFile) -> bool:
         known = self._known.get(_key(photo))
@@ -288,6 +328,10 @@ class Enrolment:
 
 def _key(photo: GalleryFile) -> tuple[str, str]:
     return photo.identity_id, photo.name
+
+
+def _path(identity_id: str, name: str) -> str:
+    return f"{identity_id}/{name}"
 
 
 def _refused(photo: GalleryFile, refusal: Refusal) -> RefusedPhoto:

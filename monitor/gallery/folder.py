@@ -13,6 +13,7 @@ from pathlib import Path
 
 from monitor.errors import GalleryError, ImageRefused
 from monitor.gallery.identity_file import IDENTITY_FILE, MAX_IDENTITY_BYTES
+from monitor.gallery.long_sequence import in_order
 
 NOT_THEM = "not"
 """Sub-folder of a person's folder for photos of others who are mistaken for them."""
@@ -65,6 +66,13 @@ class IdentityFolder:
     photos: tuple[GalleryFile, ...]
     """Theirs, and those of their look-alikes."""
 
+    def still_holds(self, other: IdentityFolder) -> bool:
+        """Whether nothing at all can be told from ``other`` that ``self`` does not say."""
+        return self == other and self._settled() == other._settled()
+
+    def _settled(self) -> list[bool]:
+        return [file.stamp.settled for file in (self.file, *self.photos)]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderScan:
@@ -83,29 +91,33 @@ def _is_photo(name: str) -> bool:
     return Path(name).suffix.lower() in PHOTO_SUFFIXES
 
 
-def scan_folder(root: Path, *, now: datetime) -> FolderScan:
+def scan_folder(root: Path, *, now: datetime, before: FolderScan | None = None) -> FolderScan:
     """Find every identity's folder and its photos without reading any of them.
 
+    :param before: an earlier scan, whose folders are returned again, as the same objects, where nothing changed: so
+        many new ones would be left to the garbage collector, which stops every thread for as long as it takes.
     :raises GalleryError: ``root`` is not a readable folder.
     """
     folders: list[IdentityFolder] = []
     errors: list[GalleryError] = []
     try:
         home = root.resolve(strict=True)
-        entries = sorted(entry for entry in home.iterdir() if not is_unfinished(entry.name))
+        names = in_order((name for name in os.listdir(home) if not is_unfinished(name)), str)
     except OSError as err:
         raise GalleryError(
             f"gallery folder {root}: {err.strerror or err}; create it or set gallery.folder to the folder that "
             "holds one sub-folder per protected person"
         ) from err
-    for entry in entries:
+    known = {folder.id: folder for folder in before.folders} if before is not None else {}
+    for name in names:
         try:
-            found = _scan_entry(home, root / entry.name, entry, now)
+            found = _scan_entry(home, root / name, home / name, now)
         except GalleryError as err:
             errors.append(err.with_traceback(None))
         else:
             if found is not None:
-                folders.append(found)
+                old = known.get(name)
+                folders.append(old if old is not None and old.still_holds(found) else found)
     return FolderScan(folders=tuple(folders), errors=tuple(errors))
 
 

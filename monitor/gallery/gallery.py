@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from monitor.clock import Clock
 from monitor.errors import GalleryError, MonitorError
 from monitor.gallery.claims import settle_claims
 from monitor.gallery.config import GalleryConfig
-from monitor.gallery.enrolment import Enrolment, FaceAnalyser, Progress
-from monitor.gallery.folder import scan_folder
-from monitor.gallery.identity import Reference, RefusedPhoto
+from monitor.gallery.enrolment import Enrolment, FaceAnalyser, Plan, Progress
+from monitor.gallery.folder import FolderScan, scan_folder
+from monitor.gallery.identity import Identity, Reference, RefusedPhoto
+from monitor.gallery.long_sequence import LongSequence
 from monitor.gallery.look_alikes import settle_look_alikes
 from monitor.gallery.metrics import GalleryMetrics
 from monitor.gallery.register import Register
@@ -26,6 +29,18 @@ log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 0.5
 """So often the folder is read again, and what was enrolled put to use, while many photos are being enrolled."""
+
+_WORK_PER_LOOK = 3.0
+"""At least so many times as long as a look took it enrols: a look at very many photos takes a minute."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    """What the folder held at one look."""
+
+    identities: Mapping[str, Identity]
+    errors: tuple[GalleryError, ...]
+    plan: Plan
 
 
 class Gallery:
@@ -48,7 +63,8 @@ class Gallery:
         self._enrolment = Enrolment(pool, store, config)
         self._syncing = asyncio.Lock()
         self._snapshot = GallerySnapshot.empty()
-        self._holders: Mapping[str, str] = {}
+        self._scan: FolderScan | None = None
+        self._settled: Sequence[Reference] = ()
         self._loaded = False
 
     @property
@@ -105,40 +121,56 @@ class Gallery:
         before = self._snapshot
         await self._enrolment.begin()
         try:
-            while await self._look():
-                await self._enrolment.advance(_LOOK_EVERY_S, progress)
+            while True:
+                began = self._clock.monotonic()
+                if not await self._look():
+                    break
+                took = self._clock.monotonic() - began
+                await self._enrolment.advance(max(_LOOK_EVERY_S, _WORK_PER_LOOK * took), progress)
         finally:
             await self._enrolment.halt()
-        self._holders = {reference.photo_sha256: reference.identity_id for reference in self._snapshot.references}
+        self._settled = self._snapshot.references
         self._loaded = True
-        await self._enrolment.forget_others((*self._snapshot.references, *self._snapshot.look_alikes))
+        await self._enrolment.forget_others(chain(self._snapshot.references, self._snapshot.look_alikes))
         return self._snapshot is not before
 
     async def _look(self) -> bool:
         """Put to use what the folder holds and what is known of its photos; whether photos are left to enrol."""
-        scan = await asyncio.to_thread(scan_folder, self._folder, now=self._clock.utc())
-        identities, mistakes = await asyncio.to_thread(self._register.update, scan.folders)
-        self._enrolment.plan([photo for folder in scan.folders if folder.id in identities for photo in folder.photos])
-        outcomes = self._enrolment.outcomes()
-        enrolled = [outcome for outcome in outcomes if isinstance(outcome, Reference)]
-        references, claimed = settle_claims((one for one in enrolled if not one.look_alike), self._holders)
-        look_alikes, doubted = settle_look_alikes(
-            [one for one in enrolled if one.look_alike], references, self._enrolment.similarity_threshold
-        )
-        new = await asyncio.to_thread(
-            GallerySnapshot.build,
-            identities,
-            [*references, *look_alikes],
-            refused=[*claimed, *doubted, *(outcome for outcome in outcomes if isinstance(outcome, RefusedPhoto))],
-            errors=(*scan.errors, *mistakes),
-            undecided=self._enrolment.undecided(),
-            previous=self._snapshot,
-        )
-        if not _same(self._snapshot, new):
+        read = await asyncio.to_thread(self._read)
+        self._enrolment.follow(read.plan)
+        new = await asyncio.to_thread(self._built, read)
+        if new is not None:
             old, self._snapshot = self._snapshot, new
             self._metrics.show(new)
             _report(old, new)
         return self._enrolment.busy
+
+    def _read(self) -> _Reading:
+        scan = self._scan = scan_folder(self._folder, now=self._clock.utc(), before=self._scan)
+        identities, mistakes = self._register.update(scan.folders)
+        used = (folder for folder in scan.folders if folder.id in identities)
+        plan = self._enrolment.survey(LongSequence(photo for folder in used for photo in folder.photos))
+        return _Reading(identities=identities, errors=(*scan.errors, *mistakes), plan=plan)
+
+    def _built(self, read: _Reading) -> GallerySnapshot | None:
+        """What is to be used from now on; None if that is what is in use. Photos may be examined meanwhile."""
+        outcomes = LongSequence(self._enrolment.outcomes())
+        enrolled = LongSequence(one for one in outcomes if isinstance(one, Reference) and not one.look_alike)
+        references, claimed = settle_claims(enrolled, self._settled, self._enrolment.age)
+        look_alikes, doubted = settle_look_alikes(
+            [one for one in outcomes if isinstance(one, Reference) and one.look_alike],
+            references,
+            self._enrolment.similarity_threshold,
+        )
+        new = GallerySnapshot.build(
+            read.identities,
+            chain(references, look_alikes),
+            refused=[*claimed, *doubted, *(one for one in outcomes if isinstance(one, RefusedPhoto))],
+            errors=read.errors,
+            undecided=self._enrolment.undecided(),
+            previous=self._snapshot,
+        )
+        return None if _same(self._snapshot, new) else new
 
 
 def _same(old: GallerySnapshot, new: GallerySnapshot) -> bool:
@@ -146,9 +178,13 @@ def _same(old: GallerySnapshot, new: GallerySnapshot) -> bool:
         old.digest == new.digest
         and old.refused == new.refused
         and [str(error) for error in old.errors] == [str(error) for error in new.errors]
-        and [one.photo for one in old.references] == [one.photo for one in new.references]
-        and [one.photo for one in old.look_alikes] == [one.photo for one in new.look_alikes]
+        and _same_photos(old.references, new.references)
+        and _same_photos(old.look_alikes, new.look_alikes)
     )
+
+
+def _same_photos(old: Sequence[Reference], new: Sequence[Reference]) -> bool:
+    return len(old) == len(new) and all(one.photo == other.photo for one, other in zip(old, new, strict=True))
 
 
 def _report(old: GallerySnapshot, new: GallerySnapshot) -> None:

@@ -22,10 +22,15 @@ def settle_look_alikes(
     :param references: the photos that stand for the people themselves.
     :param similarity_threshold: the pack's; a cosine.
     """
+    owners: dict[str, list[Reference]] = {one.identity_id: [] for one in look_alikes}
+    if owners:
+        for own in references:
+            if own.identity_id in owners:
+                owners[own.identity_id].append(own)
     kept: list[Reference] = []
     refused: list[RefusedPhoto] = []
     for one in look_alikes:
-        doubt = _doubt(one, [own for own in references if own.identity_id == one.identity_id], similarity_threshold)
+        doubt = _doubt(one, owners[one.identity_id], similarity_threshold)
         if doubt is None:
             kept.append(one)
         else:

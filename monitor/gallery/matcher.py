@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from monitor.gallery.identity import Candidate, Match, Reference
 from monitor.gallery.index import ReferenceIndex
+from monitor.gallery.long_sequence import LongSequence
 
 
 class Matcher:
@@ -24,17 +25,19 @@ class Matcher:
         look_alikes: Iterable[Reference] = (),
     ) -> None:
         """
+        :param references: kept, not copied.
         :param previous: of a gallery that is much the same, which makes this one quicker to build.
         :param look_alikes: references of who is not the identity that they belong to.
         """
-        self._references = tuple(references)
+        self._references = references
         self._look_alikes: defaultdict[str, list[Reference]] = defaultdict(list)
         for one in look_alikes:
             self._look_alikes[one.identity_id].append(one)
         self._index: ReferenceIndex | None = None
         if self._references:
             before = None if previous is None else previous._index
-            self._index = ReferenceIndex([reference.embedding for reference in self._references], before)
+            embeddings = LongSequence(reference.embedding for reference in self._references)
+            self._index = ReferenceIndex(embeddings, before)
             # Among so many nearest references there are always two identities, if the gallery has two.
             self._depth = max(Counter(reference.identity_id for reference in self._references).values()) + 1
 

@@ -7,6 +7,8 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Self
 
@@ -16,8 +18,10 @@ from numpy.typing import NDArray
 from monitor.errors import GalleryError
 from monitor.faces.face import Embedding
 from monitor.gallery.identity import Identity, Match, Permission, Reference, RefusalReason, RefusedPhoto
+from monitor.gallery.long_sequence import LongSequence, in_order
 from monitor.gallery.matcher import Matcher
 
+_ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 _NEEDS_THE_OPERATOR = (RefusalReason.CLAIMED_BY_ANOTHER, RefusalReason.CONTRADICTORY, RefusalReason.TOO_ALIKE)
 
 
@@ -26,7 +30,7 @@ class GallerySnapshot:
     """Never changes; a reader who keeps one sees one consistent gallery, whatever is synchronised meanwhile."""
 
     identities: Mapping[str, Identity]
-    references: tuple[Reference, ...] = field(repr=False)
+    references: Sequence[Reference] = field(repr=False)
     """Sorted by identity and photo."""
     refused: tuple[RefusedPhoto, ...]
     errors: tuple[GalleryError, ...]
@@ -37,6 +41,8 @@ class GallerySnapshot:
     matcher: Matcher = field(repr=False)
     look_alikes: tuple[Reference, ...] = field(default=(), repr=False)
     """Accepted photos of people who are mistaken for an identity, sorted as the references."""
+    protected: frozenset[str] = field(default=frozenset(), repr=False)
+    """The identities that have a reference."""
 
     @classmethod
     def empty(cls) -> Self:
@@ -60,19 +66,22 @@ class GallerySnapshot:
         :param undecided: identities with photos that nobody looked at yet, so that they are not called unprotected.
         :param previous: what this one replaces; a very large gallery that changed little is built the quicker for it.
         """
-        every = sorted(references, key=lambda reference: (reference.identity_id, reference.photo))
-        accepted = tuple(reference for reference in every if not reference.look_alike)
+        every = LongSequence(in_order(references, _by_photo))
+        accepted = LongSequence(reference for reference in every if not reference.look_alike)
         look_alikes = tuple(reference for reference in every if reference.look_alike)
-        turned_down = tuple(sorted(refused, key=lambda photo: (photo.identity_id, photo.photo)))
-        decided = identities.keys() - set(undecided)
+        turned_down = tuple(in_order(refused, _by_photo))
+        people = {identity_id: identities[identity_id] for identity_id in in_order(identities, str)}
+        protected = frozenset(reference.identity_id for reference in accepted)
+        unprotected = [id_ for id_ in people if id_ not in protected and id_ not in undecided]
         return cls(
-            identities=MappingProxyType(dict(sorted(identities.items()))),
+            identities=MappingProxyType(people),
             references=accepted,
             refused=turned_down,
-            errors=(*errors, *_claimed(turned_down), *_unprotected(decided, accepted, turned_down)),
-            digest=gallery_digest(identities, every),
+            errors=(*errors, *_claimed(turned_down), *_unprotected(unprotected, turned_down)),
+            digest=gallery_digest(people, every),
             matcher=Matcher(accepted, None if previous is None else previous.matcher, look_alikes=look_alikes),
             look_alikes=look_alikes,
+            protected=protected,
         )
 
     def match(self, embedding: Embedding) -> Match | None:
@@ -105,22 +114,24 @@ def gallery_digest(identities: Mapping[str, Identity], references: Iterable[Refe
 def _canonical_pieces(identities: Mapping[str, Identity], references: Iterable[Reference]) -> Iterator[str]:
     """A JSON object with sorted keys and no spaces: identities by their id, and a sorted array of the references."""
     yield '{"identities":{'
-    for number, identity in enumerate(sorted(identities.values(), key=lambda one: one.id)):
+    for number, identity in enumerate(in_order(identities.values(), attrgetter("id"))):
         consent = [identity.consent.basis, identity.consent.date.isoformat(), identity.consent.reference]
         permissions = sorted((_canonical(permission) for permission in identity.permissions), key=json.dumps)
         yield ("," if number else "") + _json(identity.id) + ":" + _json([dict(identity.names), consent, permissions])
     yield '},"references":['
-    photos: defaultdict[str, list[list[str]]] = defaultdict(list)
-    for reference in references:
-        photo = [reference.identity_id, reference.photo_sha256, reference.pack_digest]
-        photos[reference.identity_id].append([*photo, *["look_alike"] * reference.look_alike])
-    for number, identity_id in enumerate(sorted(photos)):
-        yield ("," if number else "") + ",".join(_json(photo) for photo in sorted(photos[identity_id]))
+    of_identity = attrgetter("identity_id")
+    for number, (_, photos) in enumerate(groupby(in_order(references, of_identity), of_identity)):
+        yield ("," if number else "") + _json(sorted(_canonical_photo(photo) for photo in photos))[1:-1]
     yield "]}"
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(value)
+
+
+def _canonical_photo(reference: Reference) -> list[str]:
+    photo = [reference.identity_id, reference.photo_sha256, reference.pack_digest]
+    return [*photo, "look_alike"] if reference.look_alike else photo
 
 
 def _canonical(permission: Permission) -> list[object]:
@@ -143,18 +154,21 @@ def _claimed(refused: Sequence[RefusedPhoto]) -> list[GalleryError]:
     ]
 
 
-def _unprotected(
-    identities: Collection[str], references: Sequence[Reference], refused: Sequence[RefusedPhoto]
-) -> list[GalleryError]:
-    protected = {reference.identity_id for reference in references}
+def _unprotected(identities: Iterable[str], refused: Iterable[RefusedPhoto]) -> list[GalleryError]:
+    refusals: defaultdict[str, list[RefusedPhoto]] = defaultdict(list)
+    for photo in refused:
+        refusals[photo.identity_id].append(photo)
     return [
         GalleryError(
             f"{identity_id}: nobody is protected by this folder, no photo in it was accepted; "
-            + _remedy([photo for photo in refused if photo.identity_id == identity_id])
+            + _remedy(refusals.get(identity_id, []))
         )
-        for identity_id in sorted(identities)
-        if identity_id not in protected
+        for identity_id in identities
     ]
+
+
+def _by_photo(photo: Reference | RefusedPhoto) -> tuple[str, str]:
+    return photo.identity_id, photo.photo
 
 
 def _remedy(refused: Sequence[RefusedPhoto]) -> str:

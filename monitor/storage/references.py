@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import numpy as np
-from sqlalchemy import delete, select
+from sqlalchemy import RowMapping, delete, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -14,6 +14,8 @@ from monitor.storage.database import Database
 from monitor.storage.tables import stored_references
 
 _FLOATS = np.dtype("<f4")
+_ROWS_AT_ONCE = 500
+"""Rows become objects on the event loop, which goes on after so many."""
 
 
 class SqlReferenceStore:
@@ -30,13 +32,11 @@ class SqlReferenceStore:
         query = select(stored_references).where(stored_references.c.pack_digest == pack_digest)
 
         async def work(connection: AsyncConnection) -> list[StoredReference]:
-            rows = (await connection.execute(query)).mappings()
-            return [
-                StoredReference(
-                    **dict(row) | {"embedding": np.frombuffer(row["embedding"], dtype=_FLOATS).astype(np.float32)}
-                )
-                for row in rows
-            ]
+            found: list[StoredReference] = []
+            async with connection.stream(query) as result:
+                async for rows in result.mappings().partitions(_ROWS_AT_ONCE):
+                    found += [_stored(row) for row in rows]
+            return found
 
         return await self._database.read(work)
 
@@ -60,11 +60,12 @@ class SqlReferenceStore:
 
         :raises StorageError: the rows may still be there.
         """
-        kept = frozenset(photo_sha256s)
 
         async def work(connection: AsyncConnection) -> int:
-            known = (await connection.execute(select(stored_references.c.photo_sha256).distinct())).scalars()
-            gone = [digest for digest in known if digest not in kept]
+            gone: list[str] = []
+            async with connection.stream(select(stored_references.c.photo_sha256).distinct()) as result:
+                async for known in result.scalars().partitions(_ROWS_AT_ONCE):
+                    gone += [digest for digest in known if digest not in photo_sha256s]
             rows = 0
             # One at a time: a list of unbounded length does not fit into one statement.
             for digest in gone:
@@ -73,3 +74,8 @@ class SqlReferenceStore:
             return rows
 
         return await self._database.write(work)
+
+
+def _stored(row: RowMapping) -> StoredReference:
+    embedding = np.frombuffer(row["embedding"], dtype=_FLOATS).astype(np.float32)
+    return StoredReference(**dict(row) | {"embedding": embedding})

@@ -30,7 +30,7 @@ ROW = GalleryRow(
     nbytes=72_000_000,
     build_s=9.0,
     resident_bytes=2_500_000_000,
-    change=Change(seconds=20.0, searches=700, dropped=0, worst_ms=300.0),
+    change=Change(seconds=20.0, searches=700, dropped=0, worst_ms=150.0, loop_lag_ms=20.0),
     stored=Stored(references=1000, save_ms=1.5, load_ms=0.03),
 )
 
@@ -67,6 +67,8 @@ def test_json_has_rows_for_each_size_index_and_batch_whose_figures_are_in_order(
         if row["chosen"]:
             assert row["change"]["dropped"] == 0
             assert row["change"]["searches"] > 0
+            assert row["change"]["worst_ms"] > 0
+            assert row["change"]["loop_lag_ms"] >= 0
             assert row["stored"]["references"] == 50
     assert said["rows"][2]["bytes"] == 2000 * 64 * 4
     assert said["rows"][4]["bytes"] == 2000 * 72
@@ -83,6 +85,7 @@ def test_without_json_a_table_marks_what_the_daemon_takes(
     assert "rabitq *" in said
     assert "2,000: the references hold" in said
     assert "0 were dropped" in " ".join(said.split())
+    assert "the event loop was held up for" in " ".join(said.split())
 
 
 def test_the_faces_are_spread_as_faces_are() -> None:
@@ -155,7 +158,11 @@ def test_an_option_of_another_bench_is_refused(option: str, capsys: pytest.Captu
             {"recall": Recall(all=0.9, mated=0.9, best_identity=1.0)},
             ["recall below 0.999", "mated recall below 0.999"],
         ),
-        ({"change": Change(seconds=1.0, searches=9, dropped=1, worst_ms=1.0)}, ["searches dropped"]),
+        ({"change": Change(seconds=1.0, searches=9, dropped=1, worst_ms=1.0, loop_lag_ms=1.0)}, ["searches dropped"]),
+        (
+            {"change": Change(seconds=1.0, searches=9, dropped=0, worst_ms=90.0, loop_lag_ms=50.0)},
+            ["event loop held up for 50 ms"],
+        ),
     ],
 )
 def test_a_row_names_the_aims_that_it_misses(change: dict[str, object], missed: list[str]) -> None:

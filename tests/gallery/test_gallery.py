@@ -133,7 +133,7 @@ async def test_removing_identity_yaml_withdraws_the_person(folder: Folder, galle
     (ann / "identity.yaml").unlink()
     snapshot = await gallery.sync()
     assert snapshot.identities == {}
-    assert snapshot.references == ()
+    assert not snapshot.references
     assert store.rows == {}
 
 

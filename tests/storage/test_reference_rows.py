@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from monitor.gallery.store import StoredReference
+from monitor.storage import references as references_module
 from monitor.storage.database import Database
 from monitor.storage.references import SqlReferenceStore
 
@@ -50,3 +52,14 @@ async def test_photos_that_are_gone_are_deleted_for_every_pack(database: Databas
     assert await store.load("pack-2") == []
     assert await store.keep_only(["a"]) == 0
     assert await store.keep_only([]) == 1
+
+
+async def test_rows_beyond_those_that_are_read_at_once_are_read_too(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(references_module, "_ROWS_AT_ONCE", 2)
+    store = SqlReferenceStore(database)
+    for photo in "abcde":
+        await store.put(stored(photo))
+    assert [reference.photo_sha256 for reference in await store.load("pack-1")] == list("abcde")
+    assert await store.keep_only(["b"]) == 4
