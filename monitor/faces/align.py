@@ -44,15 +44,14 @@ def similarities(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.stack(rows, axis=1).reshape(-1, 2, 3)
 
 
-def aligned_crops(picture: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> list[NDArray[np.uint8]]:
+def aligned_crops(picture: NDArray[np.uint8], matrices: NDArray[np.float64]) -> list[NDArray[np.uint8]]:
     """The upright crops of all faces of one picture, black where the picture ends.
 
     :param picture: shape (H, W, 3), BGR.
-    :param landmarks: shape (n, 5, 2), pixels of ``picture``.
+    :param matrices: shape (n, 2, 3): the faces' :func:`similarities`.
     :return: n arrays of shape (112, 112, 3), BGR.
-    :raises ValueError: as :func:`similarities`.
     """
     return [
         np.asarray(cv2.warpAffine(picture, matrix, (CROP_PX, CROP_PX), borderValue=0), dtype=np.uint8)
-        for matrix in similarities(landmarks)
+        for matrix in matrices
     ]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.faces.align import aligned_crops
+from monitor.faces.align import aligned_crops, similarities
 from monitor.faces.config import FacesConfig
 from monitor.faces.detect import Detections, Detector
 from monitor.faces.embedded import Embedder
@@ -58,8 +58,9 @@ class FaceAnalyser:
         found = _usable(self._detector.detect(picture), picture)
         if not len(found):
             return ()
-        crops = aligned_crops(picture, found.landmarks)
-        faces = self._measured(picture, found, crops)
+        matrices = similarities(found.landmarks)
+        crops = aligned_crops(picture, matrices)
+        faces = _measured(found, crops, matrices, (picture.shape[1], picture.shape[0]))
         good = {i: replace(face, grid=face_grid(crops[i])) for i, face in enumerate(faces) if self._is_fit(face)}
         known = recognised(settled, good)
         chosen = sorted((i for i in good if i not in known), key=lambda i: -faces[i].box.height)[:MOST_EMBEDDED]
@@ -76,22 +77,6 @@ class FaceAnalyser:
         for i, number in known.items():
             faces[i] = replace(good[i], settled=number)
         return tuple(faces)
-
-    def _measured(
-        self, picture: NDArray[np.uint8], found: Detections, crops: Sequence[NDArray[np.uint8]]
-    ) -> list[Face]:
-        boxes = [_box(corners) for corners in found.boxes]
-        size = (picture.shape[1], picture.shape[0])
-        return [
-            Face(
-                box=box,
-                landmarks=landmarks,
-                det_score=float(det_score),
-                quality=measure(crop, landmarks, box, size),
-                embedding=None,
-            )
-            for crop, landmarks, box, det_score in zip(crops, found.landmarks, boxes, found.det_scores, strict=True)
-        ]
 
     def _is_fit(self, face: Face) -> bool:
         return judge(face.box, face.det_score, face.quality, self._config) is GateVerdict.EMBEDDED
@@ -122,6 +107,27 @@ def _usable(found: Detections, picture: NDArray[np.uint8]) -> Detections:
         spread = np.ptp(found.landmarks, axis=1).max(axis=1) >= _LEAST_LANDMARK_SPREAD_PX
     cut = Detections(boxes=boxes, landmarks=found.landmarks, det_scores=found.det_scores)
     return cut.take(finite & visible & spread)
+
+
+def _measured(
+    found: Detections, crops: Sequence[NDArray[np.uint8]], matrices: NDArray[np.float64], size: tuple[int, int]
+) -> list[Face]:
+    """The faces without embeddings.
+
+    :param size: width and height of the picture.
+    """
+    boxes = [_box(corners) for corners in found.boxes]
+    measured = zip(boxes, found.landmarks, found.det_scores, crops, matrices, strict=True)
+    return [
+        Face(
+            box=box,
+            landmarks=landmarks,
+            det_score=float(det_score),
+            quality=measure(crop, landmarks, matrix, box, size),
+            embedding=None,
+        )
+        for box, landmarks, det_score, crop, matrix in measured
+    ]
 
 
 def _box(corners: NDArray[np.float32]) -> Box:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ corners of the mouth by a tenth. A flatter or a longer nose changes the scale of
 
 _MODEL = np.column_stack([TEMPLATE, _DEPTH]) - np.column_stack([TEMPLATE, _DEPTH]).mean(axis=0)
 _FIT = np.linalg.pinv(_MODEL)
+_FLAT = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +43,26 @@ def pose_of(landmarks: NDArray[np.float32]) -> Pose:
     :param landmarks: shape (5, 2), pixels, ordered as in :class:`monitor.faces.face.Face`.
     """
     points = landmarks.astype(np.float64)
-    projection = (_FIT @ (points - points.mean(axis=0))).T
-    left, _, right = np.linalg.svd(projection, full_matrices=False)
-    across, down = left @ right
-    away = np.cross(across, down)
+    (ax, ay, az), (dx, dy, dz) = orthonormal((_FIT @ (points - points.mean(axis=0))).T)
+    # The third axis is their cross product.
+    away_x, away_y, away_z = ay * dz - az * dy, az * dx - ax * dz, ax * dy - ay * dx
     # Of the rotation roll * pitch * yaw, roll first as the picture sees it.
     return Pose(
-        yaw=float(np.degrees(np.arctan2(away[0], away[2]))),
-        pitch=float(np.degrees(np.arcsin(np.clip(-away[1], -1, 1)))),
-        roll=float(np.degrees(np.arctan2(-across[1], down[1]))),
+        yaw=math.degrees(math.atan2(away_x, away_z)),
+        pitch=math.degrees(math.asin(min(1.0, max(-1.0, -away_y)))),
+        roll=math.degrees(math.atan2(-ay, dy)),
     )
+
+
+def orthonormal(projection: NDArray[np.float64]) -> list[list[float]]:
+    """The nearest 2 x 3 matrix with orthonormal rows: ``(P P^T)^(-1/2) P``, whose root has a closed form in 2 x 2."""
+    (a, b), (_, c) = (projection @ projection.T).tolist()
+    root = math.sqrt(max(0.0, a * c - b * b))
+    if root <= _FLAT * (a + c):
+        # All landmarks on one line.
+        left, _, right = np.linalg.svd(projection, full_matrices=False)
+        nearest: list[list[float]] = (left @ right).tolist()
+        return nearest
+    inverse_root = np.array([[c + root, -b], [-b, a + root]]) / (root * math.sqrt(a + c + 2 * root))
+    result: list[list[float]] = (inverse_root @ projection).tolist()
+    return result

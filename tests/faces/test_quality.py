@@ -9,14 +9,15 @@ import cv2
 import numpy as np
 import pytest
 from faces.pictures import Picture, carphone_pictures, room_picture
+from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from monitor.faces.align import TEMPLATE, aligned_crops
+from monitor.faces.align import TEMPLATE, aligned_crops, similarities
 from monitor.faces.analyser import FaceAnalyser
 from monitor.faces.config import FacesConfig
 from monitor.faces.face import QUALITY_WEIGHTS, Box, Face, Quality, QualityFactor
 from monitor.faces.gate import GateVerdict, judge
-from monitor.faces.pose import pose_of
+from monitor.faces.pose import orthonormal, pose_of
 from monitor.faces.quality import measure
 
 GOOD = Quality(sharpness=300.0, brightness=120.0, height_px=120.0)
@@ -108,26 +109,44 @@ def test_the_older_limits_come_first() -> None:
 def test_the_template_itself_is_a_frontal_face_that_fits() -> None:
     landmarks = (TEMPLATE * 1.5 + 40).astype(np.float32)
     picture = np.full((400, 400, 3), 120, np.uint8)
-    (crop,) = aligned_crops(picture, landmarks[np.newaxis])
-    quality = measure(crop, landmarks, BOX, (400, 400))
+    (crop,) = aligned_crops(picture, similarities(landmarks[np.newaxis]))
+    quality = measure(crop, landmarks, similarities(landmarks[np.newaxis])[0], BOX, (400, 400))
     assert quality.landmark_residual == pytest.approx(0, abs=1e-4)
     assert (quality.yaw, quality.pitch, quality.roll) == pytest.approx((0, 0, 0), abs=0.01)
     assert (quality.inside, quality.brightness, quality.sharpness) == pytest.approx((1.0, 120.0, 0.0))
     assert quality.height_px == 120
 
 
+def inside_of(landmarks: NDArray[np.float32]) -> float:
+    matrix = similarities(landmarks[np.newaxis])[0]
+    return measure(np.zeros((112, 112, 3), np.uint8), landmarks, matrix, BOX, (400, 400)).inside
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_pose_is_that_of_the_nearest_rotation(seed: int) -> None:
+    """By singular values, as the paper has it; the product finds it in closed form."""
+    projection = np.random.default_rng(seed).normal(size=(2, 3))
+    left, _, right = np.linalg.svd(projection, full_matrices=False)
+    np.testing.assert_allclose(orthonormal(projection), left @ right, atol=1e-9)
+
+
+def test_landmarks_on_one_line_have_a_pose() -> None:
+    line = np.stack([np.arange(5.0), 2 * np.arange(5.0)], axis=1).astype(np.float32)
+    found = pose_of(line)
+    assert all(math.isfinite(angle) for angle in (found.yaw, found.pitch, found.roll))
+
+
 @pytest.mark.parametrize(("shift", "inside"), [(0, 1.0), (-28, 0.75), (-56, 0.5), (-112, 0.0)])
 def test_inside_is_the_share_of_the_crop_that_the_picture_covers(shift: float, inside: float) -> None:
     landmarks = (TEMPLATE + np.array([shift, 0])).astype(np.float32)
-    crop = np.zeros((112, 112, 3), np.uint8)
-    assert measure(crop, landmarks, BOX, (400, 400)).inside == pytest.approx(inside, abs=1e-3)
+    assert inside_of(landmarks) == pytest.approx(inside, abs=1e-3)
 
 
 def test_a_tilted_face_at_an_edge_is_measured_by_its_own_square() -> None:
     angle = math.radians(45)
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     landmarks = ((TEMPLATE - 56) @ turn.T + [0, 200]).astype(np.float32)
-    assert measure(np.zeros((112, 112, 3), np.uint8), landmarks, BOX, (400, 400)).inside == pytest.approx(0.5, abs=1e-3)
+    assert inside_of(landmarks) == pytest.approx(0.5, abs=1e-3)
 
 
 @pytest.mark.parametrize("roll", [-40, -10, 0, 25, 90])
