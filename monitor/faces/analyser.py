@@ -101,12 +101,14 @@ def _usable(found: Detections, picture: NDArray[np.uint8]) -> Detections:
     """Without those that cannot be aligned; boxes cut at the picture's edges."""
     limits = np.array([picture.shape[1], picture.shape[0]] * 2, np.float32)
     boxes = np.clip(found.boxes, 0, limits)
-    finite = np.isfinite(found.boxes).all(axis=1) & np.isfinite(found.landmarks).all(axis=(1, 2))
     with np.errstate(invalid="ignore"):
+        # One that is not finite makes their sum so.
+        finite = np.isfinite(found.boxes.sum(axis=1) + found.landmarks.sum(axis=(1, 2)))
         visible = (boxes[:, 2:] - boxes[:, :2] > 1).all(axis=1)
         spread = np.ptp(found.landmarks, axis=1).max(axis=1) >= _LEAST_LANDMARK_SPREAD_PX
     cut = Detections(boxes=boxes, landmarks=found.landmarks, det_scores=found.det_scores)
-    return cut.take(finite & visible & spread)
+    usable = finite & visible & spread
+    return cut if usable.all() else cut.take(usable)
 
 
 def _measured(

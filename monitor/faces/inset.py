@@ -85,13 +85,12 @@ def _along(grey: NDArray[np.uint8], tried: _Sides, opens: bool, closes: bool) ->
     In the other columns there are none.
     """
     rows, columns = grey.shape
+    places = np.concatenate(tried)
+    steps = _differ(grey[:, np.minimum(places + 1, columns - 1)], grey[:, np.maximum(places - 1, 0)])
+    steps[:, places == 0] = opens
+    steps[:, places == columns - 1] = closes
     above = np.zeros((rows + 1, columns), np.int32)
-    for column in (*tried[0], *tried[1]):
-        if 0 < column < columns - 1:
-            steps = _differ(grey[:, column + 1], grey[:, column - 1])
-        else:
-            steps = np.full(rows, opens if column == 0 else closes)
-        above[1:, column] = steps.cumsum(dtype=np.int32)
+    above[1:, places] = steps.cumsum(axis=0, dtype=np.int32)
     return above
 
 
@@ -99,15 +98,15 @@ def _best(
     across: NDArray[np.int32], down: NDArray[np.int32], upright: _Sides, level: _Sides
 ) -> tuple[int, int, int, int] | None:
     """Left, right, top and bottom of the combination whose edges are seen best."""
-    x1, x2, y1, y2 = np.meshgrid(*upright, *level, indexing="ij")
+    x1, x2, y1, y2 = np.ix_(*upright, *level)
     tall, wide = y2 - y1 + 1, x2 - x1 + 1
     support = np.stack(
-        [
+        np.broadcast_arrays(
             (across[y2 + 1, x1] - across[y1, x1]) / tall,
             (across[y2 + 1, x2] - across[y1, x2]) / tall,
             (down[x2 + 1, y1] - down[x1, y1]) / wide,
             (down[x2 + 1, y2] - down[x1, y2]) / wide,
-        ]
+        )
     )
     weakest, third = np.sort(support, axis=0)[:2]
     last = (down.shape[1] - 1, across.shape[1] - 1)
@@ -116,4 +115,5 @@ def _best(
     place = np.unravel_index(int((third + _FOURTH * weakest).argmax()), third.shape)
     if third[place] < _SUPPORT:
         return None
-    return int(x1[place]), int(x2[place]), int(y1[place]), int(y2[place])
+    left, right, top, bottom = (int(tried[number]) for tried, number in zip((*upright, *level), place, strict=True))
+    return left, right, top, bottom

@@ -39,6 +39,8 @@ class OpenVinoSession:
         self._settings = {
             "INFERENCE_NUM_THREADS": 1,
             "NUM_STREAMS": 1,
+            # Every worker would pin its thread to the same core.
+            "ENABLE_CPU_PINNING": False,
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
         }
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import threading
 from pathlib import Path
 
 import cv2
@@ -119,6 +121,29 @@ def test_openvino_gives_the_same_faces_as_onnx_runtime(
         assert ours.embedding is not None
         assert theirs.embedding @ ours.embedding >= 0.9999
         assert theirs.box.overlap(ours.box) > 0.99
+
+
+@pytest.mark.skipif(not HAS_OPENVINO, reason="the package openvino is not installed")
+def test_openvino_leaves_it_to_the_system_which_core_a_worker_runs_on(faces_config: FacesConfig) -> None:
+    """Every worker is a process of its own with one thread: pinned, they would all share the first core."""
+    from monitor.faces.openvino_session import OpenVinoSession
+
+    session = OpenVinoSession(locate(faces_config).recogniser, Precision.FLOAT32)
+    feed = {session.get_inputs()[0].name: np.zeros((1, 3, 112, 112), np.float32)}
+    runner, seen = threading.get_native_id(), set()
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.001):
+            seen.add(frozenset(os.sched_getaffinity(runner)))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for _ in range(30):
+        session.run(None, feed)
+    done.set()
+    watcher.join()
+    assert seen == {frozenset(os.sched_getaffinity(0))}
 
 
 @pytest.mark.skipif(not HAS_OPENVINO, reason="the package openvino is not installed")
