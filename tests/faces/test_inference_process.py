@@ -160,6 +160,27 @@ async def test_a_worker_that_asks_nonsense_is_not_heard_and_the_others_are(
     assert processes.count == 1
 
 
+async def ask_without_end(worker: socket.socket) -> None:
+    worker.setblocking(False)
+    greedy = Request(network=Network.RECOGNISER, count=LARGEST, height=112, width=112, offset=0).encode()
+    for _ in range(10_000):
+        with contextlib.suppress(BlockingIOError):
+            worker.send(greedy)
+        await asyncio.sleep(0.001)
+
+
+async def test_a_worker_that_asks_without_end_is_not_heard_any_more(
+    processes: InferenceProcesses, connect: Connect
+) -> None:
+    async with processes.line() as line:
+        hostile = socket.socket(fileno=os.dup(line.descriptors[0]))
+    with hostile:
+        with pytest.raises(ConnectionError):
+            await ask_without_end(hostile)
+        client = await connect(processes)
+        assert (await asyncio.to_thread(client.features, [np.zeros((112, 112, 3), np.uint8)])).shape == (1, 128)
+
+
 async def test_a_worker_that_ends_while_it_waits_costs_the_others_nothing(
     processes: InferenceProcesses, connect: Connect
 ) -> None:

@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 
 STUCK_S = 60.0
 """A batch that takes longer is not going to end: the process does."""
+_MOST_ASKED = 8
+"""Requests of one worker that are not yet answered; a look asks for two at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +50,14 @@ class _Client:
 
     connection: socket.socket
     memory: mmap
+
+    def send(self, answer: Answer) -> None:
+        """Give it what it asked for, unless it has ended; one that does not read its answers is not heard any more."""
+        with contextlib.suppress(OSError):
+            try:
+                self.connection.send(answer.encode(), socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                self.connection.shutdown(socket.SHUT_RDWR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -136,9 +146,7 @@ class Lane:
         for wish in wishes:
             end = begin + wish.request.count
             answer = Answer(offset=wish.request.offset, output=output[begin:end])
-            # The worker may have been ended meanwhile.
-            with contextlib.suppress(OSError):
-                wish.client.connection.send(answer.encode())
+            wish.client.send(answer)
             begin = end
 
 
@@ -176,7 +184,7 @@ class Server:
         try:
             data = client.connection.recv(MOST_MESSAGE_BYTES)
             request = Request.decode(data) if data else None
-            self._check(request)
+            self._check(client, request)
         except (OSError, ValueError) as error:
             log.error("worker_refused reason=%s", error)
             request = None
@@ -190,8 +198,10 @@ class Server:
             self._lanes[request.network].add(_Wish(client=client, request=request))
             self._room.changed.notify_all()
 
-    def _check(self, request: Request | None) -> None:
-        """:raises ValueError: for a picture that the detector would break at, and this process with it."""
+    def _check(self, client: _Client, request: Request | None) -> None:
+        """:raises ValueError: for more than a worker ever asks at once, or a picture that the detector breaks at."""
+        if self._room.asked[client] >= _MOST_ASKED:
+            raise ValueError(f"more than {_MOST_ASKED} requests at once")
         if request is None or request.network is Network.RECOGNISER or self._fixed_size is None:
             return
         if (request.width, request.height) != tuple(self._fixed_size):
