@@ -14,6 +14,16 @@ from monitor.bench.machine import describe
 
 def print_faces(rows: Sequence[FacesRow]) -> None:
     """Print them, and what the aims are."""
+    exact, reduced = aims.LEAST_COSINE["float32"], aims.LEAST_COSINE["bfloat16"]
+    console = Console()
+    console.print(_table(rows))
+    console.print(
+        f"Aims: at most {aims.MOST_OF_FLOOR:g} x the floor; with openvino at least {aims.LEAST_TIMES_OPENCV:g} x "
+        f"faster than OpenCV; cosine at least {exact:g}, in float16 and bfloat16 {reduced:g}."
+    )
+
+
+def _table(rows: Sequence[FacesRow]) -> Table:
     table = Table(title="faces in 720p pictures: ms of one core", caption=describe(), caption_justify="left")
     for name in ("provider", "ms a picture\nours", "\nfloor", "InsightFace\none by one", "\nOpenCV"):
         table.add_column(name, justify="left" if name == "provider" else "right")
@@ -45,10 +55,4 @@ def print_faces(rows: Sequence[FacesRow]) -> None:
             f"{row.min_cosine:.5f}",
             "\n".join(row.missed()) or "met",
         )
-    exact, reduced = aims.LEAST_COSINE["float32"], aims.LEAST_COSINE["bfloat16"]
-    console = Console()
-    console.print(table)
-    console.print(
-        f"Aims: at most {aims.MOST_OF_FLOOR:g} x the floor; with openvino at least {aims.LEAST_TIMES_OPENCV:g} x "
-        f"faster than OpenCV; cosine at least {exact:g}, in bfloat16 {reduced:g}."
-    )
+    return table

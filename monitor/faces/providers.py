@@ -47,10 +47,15 @@ class GraphicsCard:
     cache_dir: Path | None = None
     """Folder for TensorRT's engines, which take minutes to build; None builds them at every start."""
 
-    def options(self, provider: Provider, precision: Precision) -> dict[str, str]:
-        """ONNX Runtime's options of ``cuda`` or ``tensorrt``."""
+    def options(self, name: str, precision: Precision) -> dict[str, str]:
+        """What the provider of that name is told.
+
+        :param name: ONNX Runtime's own, such as ``CUDAExecutionProvider``.
+        """
         device = {"device_id": str(self.number)}
-        if provider == "cuda":
+        if name == "CPUExecutionProvider":
+            return {}
+        if name == "CUDAExecutionProvider":
             # Ten bits of mantissa would give other vectors. An exhaustive search for every new size takes seconds.
             return {**device, "use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
         cached = {} if self.cache_dir is None else _engine_cache(self.cache_dir / "tensorrt")
@@ -141,19 +146,13 @@ def open_session(
         assert isinstance(network, Path)
         return OpenVinoSession(network, precision)
     names = _ONNXRUNTIME_NAMES[provider]
-    told: list[dict[str, str]] = [{} for _ in names]
     if provider in GPU_PROVIDERS:
         # CUDA and cuDNN that came as Python packages are not on the loader's path.
         onnxruntime.preload_dlls()
-        card = card or GraphicsCard()
-        told = [card.options("cuda" if "CUDA" in name else "tensorrt", precision) for name in names[:-1]] + [{}]
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = _ERRORS_ONLY
+    told = [(card or GraphicsCard()).options(name, precision) for name in names]
     try:
         source = network if isinstance(network, bytes) else str(network)
-        session: Any = onnxruntime.InferenceSession(source, options, providers=list(names), provider_options=told)
+        session: Any = onnxruntime.InferenceSession(source, _one_thread(), providers=list(names), provider_options=told)
     # ONNX Runtime's own exceptions share no base class below Exception.
     except Exception as error:
         name = "a rewritten network" if isinstance(network, bytes) else network
@@ -163,6 +162,14 @@ def open_session(
         raise PackError(f"faces.provider {provider} did not start, only {session.get_providers()}: {_GPU_REMEDY}")
     result: Session = session
     return result
+
+
+def _one_thread() -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _ERRORS_ONLY
+    return options
 
 
 def _first_line(error: Exception) -> str:

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import mmap
 import os
 import socket
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 import psutil
 import pytest
 import pytest_asyncio
 from faces.pictures import Picture, room_picture
-from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 from support.waiting import wait_for
 
@@ -26,11 +21,9 @@ from monitor.errors import FrameLost, PackError
 from monitor.faces import loading
 from monitor.faces.analyser import FaceAnalyser
 from monitor.faces.config import FacesConfig
-from monitor.faces.inference import graph, link, networks, process, server
-from monitor.faces.inference.bound_network import BoundNetwork
-from monitor.faces.inference.link import Answer, InferenceClient, InferenceGone, Network, Request
+from monitor.faces.inference import link, process
+from monitor.faces.inference.link import InferenceClient, Network, Request
 from monitor.faces.inference.micro_batch import LARGEST
-from monitor.faces.inference.networks import Networks
 from monitor.faces.inference.process import InferenceProcesses, is_shared
 from monitor.faces.inference.sharing import sharing
 from monitor.faces.metrics import FacesMetrics
@@ -285,153 +278,12 @@ def test_sharing_and_openvino_exclude_each_other() -> None:
         FacesConfig(provider="openvino", shared_inference=True)
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"count": 0},
-        {"count": LARGEST + 1, "height": 32, "width": 32},
-        {"height": 0},
-        {"height": 2000},
-        {"offset": link.MEMORY_BYTES - 10},
-        {"network": Network.RECOGNISER},
-        {"height": 100},
-    ],
-)
-def test_a_request_beyond_the_memory_is_refused(fields: dict[str, int]) -> None:
-    usual = {"network": Network.DETECTOR, "count": 1, "height": 384, "width": 640, "offset": 0}
-    assert Request.decode(Request(**usual).encode()) == Request(**usual)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"fit|112 x 112|multiples"):
-        Request.decode(Request(**{**usual, **fields}).encode())  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("data", [b"", b"\0", b"\x07" * 10, b"\0" * 11])
-def test_what_is_no_request_is_refused(data: bytes) -> None:
-    with pytest.raises(ValueError, match=r"not a request|not a valid Network"):
-        Request.decode(data)
-
-
-def test_an_answer_comes_back_as_it_was() -> None:
-    output = np.arange(6, dtype=np.float32).reshape(2, 3)
-    back = Answer.decode(Answer(offset=7, output=output).encode())
-    assert back.offset == 7
-    np.testing.assert_array_equal(back.output, output)
-
-
-def test_a_worker_cannot_take_the_memory_away() -> None:
-    descriptor = link.make_memory()
-    for size in (0, 2 * link.MEMORY_BYTES):
-        with pytest.raises(PermissionError):
-            os.ftruncate(descriptor, size)
-    with pytest.raises(PermissionError):
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, 0)
-    os.close(descriptor)
-    unsealed = os.memfd_create("unsealed", os.MFD_ALLOW_SEALING)
-    os.ftruncate(unsealed, link.MEMORY_BYTES)
-    with pytest.raises(OSError, match="could be taken away"):
-        link.map_memory(unsealed)
-
-
 def test_a_graphics_card_is_told_what_keeps_the_vectors_the_same(tmp_path: Path) -> None:
     card = GraphicsCard(number=3, cache_dir=tmp_path)
-    assert card.options("cuda", Precision.FLOAT32)["use_tf32"] == "0"
-    engines = card.options("tensorrt", Precision.FLOAT16)
+    assert card.options("CUDAExecutionProvider", Precision.FLOAT32)["use_tf32"] == "0"
+    engines = card.options("TensorrtExecutionProvider", Precision.FLOAT16)
     assert engines["device_id"] == "3"
     assert engines["trt_fp16_enable"] == "1"
-    assert card.options("tensorrt", Precision.FLOAT32)["trt_fp16_enable"] == "0"
+    assert card.options("TensorrtExecutionProvider", Precision.FLOAT32)["trt_fp16_enable"] == "0"
     assert Path(engines["trt_engine_cache_path"]).is_dir()
     assert precisions("tensorrt") == (Precision.FLOAT32, Precision.FLOAT16)
-
-
-def test_the_client_refuses_pictures_that_do_not_fit() -> None:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    client = InferenceClient(ours, mmap.mmap(-1, link.MEMORY_BYTES))
-    with pytest.raises(ValueError, match="at most 4194304 fit"):
-        client.candidates([np.zeros((640, 640, 3), np.uint8)] * 4)
-    theirs.close()
-    with ours, pytest.raises(InferenceGone):
-        client.features([np.zeros((112, 112, 3), np.uint8)])
-
-
-class Hanging:
-    """A network whose card never answers."""
-
-    def run(self, pictures: Picture) -> NoReturn:
-        threading.Event().wait()
-        raise AssertionError
-
-
-@contextlib.contextmanager
-def served(loaded: Networks) -> Iterator[tuple[socket.socket, threading.Thread]]:
-    """A worker's socket to a server in a thread of this process, and that thread; it ends with the block."""
-    daemon, theirs = socket.socketpair()
-    ours, worker = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    memory = link.make_memory()
-    with theirs, ours:
-        with daemon:
-            with worker:
-                socket.send_fds(daemon, [b"\0"], [worker.fileno(), memory])
-            os.close(memory)
-            serving = threading.Thread(target=server.Server(loaded, FacesConfig()).serve, args=(theirs,), daemon=True)
-            serving.start()
-            yield ours, serving
-        serving.join(timeout=20)
-        assert not serving.is_alive()
-
-
-def test_a_card_that_never_answers_ends_the_process(monkeypatch: pytest.MonkeyPatch, analyser: FaceAnalyser) -> None:
-    monkeypatch.setattr(server, "STUCK_S", 0.2)
-    hanging = Networks(info=analyser.info, detector=Hanging(), recogniser=Hanging())  # type: ignore[arg-type]
-    with served(hanging) as (worker, serving):
-        worker.send(Request(network=Network.DETECTOR, count=1, height=32, width=32, offset=0).encode())
-        serving.join(timeout=20)
-        assert not serving.is_alive()
-
-
-def test_a_size_that_the_detector_does_not_take_is_refused_before_it_breaks_there(analyser: FaceAnalyser) -> None:
-    hanging = Networks(
-        info=analyser.info,
-        detector=Hanging(),  # type: ignore[arg-type]
-        recogniser=Hanging(),  # type: ignore[arg-type]
-        fixed_size=(640, 640),
-    )
-    with served(hanging) as (worker, _):
-        worker.send(Request(network=Network.DETECTOR, count=1, height=384, width=640, offset=0).encode())
-        worker.settimeout(20)
-        assert worker.recv(100) == b""
-
-
-def test_networks_that_give_other_vectors_in_batches_are_refused(
-    shared_config: FacesConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rewritten = graph.recogniser_graph
-    monkeypatch.setattr(graph, "recogniser_graph", lambda model, **_: rewritten(model, mean=60.0, std=1.0))
-    with pytest.raises(PackError, match=r"no provider gives the vectors of the CPU: cpu float32 .*refused"):
-        networks.load(shared_config, 0)
-
-
-def test_a_detector_that_finds_other_cells_in_batches_is_refused(
-    shared_config: FacesConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Some exports lay the pictures of a batch between each other: what is alone right is wrong in company."""
-    alone = BoundNetwork.run
-
-    def mixed(network: BoundNetwork, pictures: Picture) -> NDArray[np.float32]:
-        found = alone(network, pictures)
-        return found[::-1] if found.ndim == 3 and len(found) > 1 else found
-
-    monkeypatch.setattr(BoundNetwork, "run", mixed)
-    with pytest.raises(PackError, match="refused"):
-        networks.load(shared_config, 0)
-
-
-def test_a_precision_that_the_provider_has_not_is_refused(shared_config: FacesConfig) -> None:
-    with pytest.raises(PackError, match=r"faces\.precision float16: cpu cannot compute in it here; set it to auto"):
-        networks.load(shared_config.model_copy(update={"precision": "float16"}), 0)
-
-
-def test_auto_takes_the_processor_where_the_card_does_not_start(
-    shared_config: FacesConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(networks, "available", lambda: ("cpu", "cuda"))
-    assert networks.load(shared_config.model_copy(update={"provider": "auto"}), 0).info.provider == "cpu"
-    assert "provider_left_out provider=cuda" in caplog.text
