@@ -169,6 +169,20 @@ def annotation_at(path: KeyPath) -> Any:
     return annotation
 
 
+def _settings_named(key: str | int) -> list[KeyPath]:
+    """Where in all sections there is a setting of that name; lists are left out."""
+    found: list[KeyPath] = []
+    open_paths: list[KeyPath] = [()]
+    while open_paths:
+        path = open_paths.pop()
+        annotation = annotation_at(path)
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            inner = [(*path, name) for name in annotation.model_fields]
+            found += [each for each in inner if each[-1] == key]
+            open_paths += inner
+    return found
+
+
 class _Problems:
     """Words for what validation found."""
 
@@ -187,6 +201,9 @@ class _Problems:
             return f"{self._label(path)}: is missing; {annotation_name(annotation_at(path))} is expected"
         shown, value = self._shown(path, error["input"]), error["input"]
         why = _reason(error)
+        if error["type"] == "value_error" and isinstance(value, Mapping):
+            # About how its settings go together; the words name them.
+            return f"{self._label(path)}: {why}"
         if isinstance(value, str) and value:
             why = why.replace(value, "***" if shown.startswith("***") else redact_text(value))
         return f"{self._label(path)}: {shown} is not allowed: {why}"
@@ -216,6 +233,8 @@ class _Problems:
         near = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.6)
         if near:
             return f"there is no such setting; did you mean {show_path((*path[:-1], near[0]))}?"
+        if elsewhere := _settings_named(path[-1]):
+            return f"there is no such setting; did you mean {' or '.join(map(show_path, elsewhere))}?"
         return f"there is no such setting; allowed here: {', '.join(known)}"
 
     def _shown(self, path: KeyPath, value: object) -> str:
@@ -240,6 +259,14 @@ def _reason(error: ErrorDetails) -> str:
         return f"must have the key {error['ctx']['discriminator']}"
     if kind == "union_tag_invalid":
         return f"{error['ctx']['discriminator']} must be one of {error['ctx']['expected_tags']}"
+    if kind in ("list_type", "tuple_type", "set_type", "frozen_set_type"):
+        return "must be a list: [a, b]"
+    if kind == "too_short":
+        return f"must hold at least {error['ctx']['min_length']}"
+    if kind in ("int_parsing", "int_type"):
+        return "must be a whole number"
+    if kind == "string_type":
+        return "must be text: write it in quotes"
     words = error["msg"].removeprefix("Value error, ")
     return re.sub(r"^(Input|String|Tuple|List|Dictionary|Number) should", "must", words)
 

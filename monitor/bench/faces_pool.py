@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from monitor.bench.faces_pictures import Picture
 from monitor.errors import MonitorError
 from monitor.faces.config import FacesConfig
+from monitor.faces.inference.process import is_shared
 from monitor.faces.metrics import FacesMetrics
 from monitor.faces.pool import VisionPool
 from monitor.streams.packet import EncodedFrame, Packet, VideoFormat
@@ -29,6 +30,8 @@ class PoolRate:
     """What came out."""
 
     workers: int
+    shared: bool
+    """One process ran the networks for all."""
     frames_per_s: float
     p99_ms: float
     """From handing a keyframe in to having its faces, while every worker is busy."""
@@ -78,7 +81,12 @@ async def pool_rate(config: FacesConfig, pictures: Sequence[Picture], jobs_each:
         seconds = time.monotonic() - began
     finally:
         await pool.aclose()
-    return PoolRate(workers=workers, frames_per_s=count / seconds, p99_ms=1000 * float(np.percentile(took, 99)))
+    return PoolRate(
+        workers=workers,
+        shared=is_shared(config),
+        frames_per_s=count / seconds,
+        p99_ms=1000 * float(np.percentile(took, 99)),
+    )
 
 
 async def _look(pool: VisionPool, frames: Sequence[EncodedFrame], numbers: Iterator[int], workers: int) -> list[float]:

@@ -43,6 +43,11 @@ class FacesRow:
     min_cosine: float
     """Least cosine of an embedding of ours to InsightFace's of the same landmarks, by ONNX Runtime on the CPU."""
 
+    @property
+    def costs(self) -> tuple[FaceCost, FaceCost, FaceCost, FaceCost]:
+        """Ours, the floor, InsightFace's way and OpenCV's."""
+        return self.ours, self.floor, self.one_by_one, self.opencv
+
     def to_dict(self) -> dict[str, Any]:
         """The row that ``--json`` prints."""
         costs = {"": self.ours, "floor_": self.floor, "opencv_": self.opencv, "insightface_": self.one_by_one}
@@ -54,6 +59,7 @@ class FacesRow:
             "frames_per_s_per_core": round(1000 / self.ours.frame, 1),
             "p99_ms": round(self.p99_ms, 3),
             "pool_workers": self.pool.workers,
+            "pool_shared_inference": self.pool.shared,
             "pool_frames_per_s": round(self.pool.frames_per_s, 1),
             "pool_p99_ms": round(self.pool.p99_ms, 3),
             "min_cosine": round(self.min_cosine, 6),

@@ -11,14 +11,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from monitor.cli.options import add_config_option, add_json_option
-from monitor.errors import MonitorError
+from monitor.errors import AddressRefused, MonitorError
+from monitor.faces.config import OPENCV_ZOO, FacesConfig
 from monitor.redact import redact_text
 
 if TYPE_CHECKING:
     from monitor.config import MonitorConfig
     from monitor.gallery.identity import Identity
+    from monitor.streams.config import NetworkConfig
     from monitor.streams.stream import Stream
 
 _Found = TypeVar("_Found")
@@ -78,6 +81,7 @@ def check(path: Path, environ: Mapping[str, str]) -> Report:
     if config is None:
         return report
     report.streams = _collect(report, lambda: load_streams(config.streams_file)) or ()
+    _collect(report, lambda: _check_networks(config.faces))
     report.identities = _collect(report, lambda: _identities(config.gallery.folder, report)) or ()
     report.warnings += _warnings(config, report)
     return report
@@ -89,6 +93,23 @@ def _collect(report: Report, read: Callable[[], _Found]) -> _Found | None:
     except MonitorError as err:
         report.problems += redact_text(str(err)).splitlines()
         return None
+
+
+def _check_networks(config: FacesConfig) -> None:
+    """Look whether what runs the networks and the operator's own files are there; ``monitor doctor`` runs them.
+
+    :raises PackError: if something is not.
+    """
+    from monitor.faces.packs import locate
+    from monitor.faces.providers import require
+    from monitor.faces.quality_network import require_file
+
+    if config.provider != "auto":
+        require(config.provider)
+    if config.pack != OPENCV_ZOO:
+        locate(config)
+    if config.quality_network is not None:
+        require_file(config.quality_network)
 
 
 def _identities(folder: Path, report: Report) -> tuple[Identity, ...]:
@@ -129,7 +150,25 @@ def _warnings(config: MonitorConfig, report: Report) -> list[str]:
         )
     if {receiver.type for receiver in config.alerts.receivers} == {"log"}:
         warnings.append("the only receiver is the log: alerts reach nobody who does not read it")
-    return warnings
+    return warnings + [
+        f"{config.streams_file}: {stream.id}: {why}; the daemon keeps trying"
+        for stream in report.streams
+        if (why := _refused(stream, config.network))
+    ]
+
+
+def _refused(stream: Stream, network: NetworkConfig) -> str | None:
+    """Why the room's address would be refused, as far as that is known without asking anybody for names."""
+    from monitor.streams.guard import AddressGuard
+
+    guard, parts = AddressGuard(network), urlsplit(stream.url)
+    try:
+        if parts.scheme in ("", "file"):
+            return None if guard.check_file(stream.url).is_file() else "there is no such file"
+        guard.literal(parts.hostname or "")
+    except AddressRefused as err:
+        return str(err)
+    return None
 
 
 def _summary(path: Path, config: MonitorConfig, report: Report) -> list[tuple[str, str]]:

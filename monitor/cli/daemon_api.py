@@ -68,8 +68,9 @@ class DaemonApi:
                 raise DaemonRefused(_message(err)) from err
         except (OSError, http.client.HTTPException) as err:
             reason = getattr(err, "reason", err)
+            address = redact_url(self._url).removesuffix("/***")
             raise DaemonRefused(
-                f"no daemon answers at {redact_url(self._url)} ({reason}); start it, or name its address with --url"
+                f"no daemon answers at {address} ({reason}); start it, or name its address with --url"
             ) from err
         try:
             return json.loads(body) if body else None

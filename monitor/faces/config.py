@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, field_validator, model_validator
 
 OPENCV_ZOO = "opencv-zoo"
 
@@ -133,3 +133,10 @@ class FacesConfig(BaseModel):
         if self.shared_inference and self.provider == "openvino":
             raise ValueError("faces.shared_inference is not possible with faces.provider openvino: set one to another")
         return self
+
+    @field_validator("gpus")
+    @classmethod
+    def _different(cls, numbers: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(numbers)) < len(numbers):
+            raise ValueError("names a card twice: one process uses all of it")
+        return numbers

@@ -107,7 +107,7 @@ def require(provider: Provider) -> None:
     if provider in (there := available()):
         return
     remedy = _OPENVINO_REMEDY if provider == "openvino" else _GPU_REMEDY
-    raise PackError(f"faces.provider {provider} is not there, but {', '.join(there)}: {remedy}")
+    raise PackError(f"faces.provider {provider} is not installed here, only {', '.join(there)}: {remedy}")
 
 
 def precisions(provider: Provider) -> tuple[Precision, ...]:

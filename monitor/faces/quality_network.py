@@ -40,7 +40,8 @@ class QualityNetwork:
         shape = list(takes[0].shape)
         one = shape[:1] == [1] or not isinstance(shape[0], int) or shape[0] < 0
         if len(takes) != 1 or not one or shape[1:] != [3, CROP_PX, CROP_PX]:
-            raise PackError(f"it takes {[list(entry.shape) for entry in takes]}, expected [batch, 3, 112, 112]")
+            more = f" and {len(takes) - 1} more inputs" if len(takes) > 1 else ""
+            raise PackError(f"it takes {shape}{more}, expected [batch, 3, {CROP_PX}, {CROP_PX}]")
         if len(gives) != 1:
             raise PackError(f"it has {len(gives)} outputs, expected one")
         self._input, self._output = takes[0].name, gives[0].name
@@ -65,6 +66,17 @@ class QualityNetwork:
     def _run(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
         blob = cv2.dnn.blobFromImage(crop, 1 / _MIDDLE, (CROP_PX, CROP_PX), (_MIDDLE, _MIDDLE, _MIDDLE), swapRB=True)
         return np.asarray(self._session.run([self._output], {self._input: np.asarray(blob, np.float32)})[0])
+
+
+def require_file(path: Path) -> None:
+    """Make sure that the file can be read.
+
+    :raises PackError: if it cannot; names the setting and the remedy.
+    """
+    try:
+        path.expanduser().open("rb").close()
+    except OSError as error:
+        raise PackError(f"faces.quality_network {path} cannot be read: {error.strerror}; {_REMEDY}") from error
 
 
 def load(

@@ -23,7 +23,7 @@ def open_file(path: Path) -> InputContainer:
     """
     try:
         if not path.is_file():
-            raise StreamError(StreamReason.FILE_MISSING, path.name, retryable=False)
+            raise StreamError(StreamReason.FILE_MISSING, f"there is no file {path.name} there", retryable=False)
         if path.stat().st_size == 0:
             raise StreamError(StreamReason.EMPTY_FILE, f"{path.name} has 0 bytes", retryable=False)
         return av.open(f"file:{path}", mode="r", options={"protocol_whitelist": "file", "format_whitelist": CONTAINERS})

@@ -72,8 +72,9 @@ class AddressGuard:
         """
         chosen = tuple(address for address in addresses if self.permits(address))
         if not chosen:
-            shown = ", ".join(sorted({str(address) for address in addresses}))
-            raise AddressRefused(f"{host} is {shown}, not public; to read it, add its network to network.allow")
+            shown = ", ".join(sorted({str(address) for address in addresses} - {host}))
+            found = f"{host} is {shown}, not public" if shown else f"{host} is not public"
+            raise AddressRefused(f"{found}; to read it, add its network to network.allow")
         return chosen
 
     async def resolve(self, host: str, port: int) -> tuple[Address, ...]:

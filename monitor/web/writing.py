@@ -40,7 +40,9 @@ def require_token(config: WebConfig, request: web.Request) -> None:
     digests = (hashlib.sha256(text.encode(errors="surrogateescape")).digest() for text in (given.strip(), expected))
     if not hmac.compare_digest(*digests) or scheme.lower() != "bearer":
         raise ApiRefused(
-            401, "send the header Authorization: Bearer and the value of web.token", {"WWW-Authenticate": "Bearer"}
+            401,
+            "there is no token, or another than web.token: send the header Authorization: Bearer and the value of it",
+            {"WWW-Authenticate": "Bearer"},
         )
 
 

@@ -15,6 +15,7 @@ from monitor.bench.faces import Times, measure
 from monitor.bench.faces_pictures import CROWD, FACE_PX, HEIGHT, WIDTH, crowded_picture, single_pictures
 from monitor.bench.faces_pool import PoolRate, pool_rate
 from monitor.bench.faces_row import FaceCost, FacesRow
+from monitor.cli.bench_faces import print_faces
 from monitor.cli.main import main
 from monitor.errors import MonitorError
 from monitor.faces import loading
@@ -28,7 +29,7 @@ ROW = FacesRow(
     one_by_one=FaceCost(frame=20.0, face=5.0),
     opencv=FaceCost(frame=50.0, face=25.0),
     p99_ms=12.0,
-    pool=PoolRate(workers=2, frames_per_s=90.0, p99_ms=44.0),
+    pool=PoolRate(workers=2, shared=False, frames_per_s=90.0, p99_ms=44.0),
     min_cosine=0.99999,
 )
 
@@ -77,6 +78,17 @@ async def test_workers_that_miss_a_face_end_the_bench(cache_dir: Path, shared: b
     assert (await pool_rate(config, single_pictures(), 2)).workers == 1
     with pytest.raises(MonitorError, match="found 0 faces in a picture with one"):
         await pool_rate(config, [np.zeros((HEIGHT, WIDTH, 3), np.uint8)], 2)
+
+
+def test_the_table_can_be_read_in_eighty_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    print_faces([ROW, replace(ROW, provider="tensorrt", precision="bfloat16", pool=replace(ROW.pool, shared=True))])
+    told = capsys.readouterr().out
+    assert "…" not in told
+    for word in ("Insight", "OpenCV", "next face", "50.0", "1.11", "Aims: met", "one process"):
+        assert word in told
 
 
 def test_a_row_names_the_aims_that_it_misses() -> None:

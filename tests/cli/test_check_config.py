@@ -93,3 +93,35 @@ def test_a_file_that_is_not_there_is_named(monitor, operator, missing):
     code, _, err = monitor("check-config")
     assert code == 2
     assert missing in err
+
+
+@pytest.mark.parametrize(
+    ("faces", "said"),
+    [
+        ("{provider: tensorrt}", "faces.provider tensorrt is not installed here, only cpu"),
+        ("{quality_network: none.onnx}", "faces.quality_network none.onnx cannot be read: No such file or directory"),
+        ("{pack: bufallo_l}", "faces.pack bufallo_l needs faces.pack_dir"),
+        ("{pack: buffalo_l, pack_dir: nowhere}", "faces.pack_dir nowhere of pack buffalo_l cannot be read"),
+    ],
+)
+def test_what_the_networks_need_and_is_not_there_is_told(monitor, operator, faces, said, monkeypatch):
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    (operator / "config/monitor.yaml").write_text(f"faces: {faces}\n")
+    code, _, err = monitor("check-config")
+    assert code == 2
+    assert said in err
+
+
+def test_rooms_whose_address_is_refused_or_whose_file_is_missing_are_warned_of(monitor, operator):
+    (operator / "config/streams.yaml").write_text(
+        "streams:\n"
+        "  - {id: inside, url: 'rtmp://127.0.0.1/live/a', platform: p, account: a, room: '1'}\n"
+        f"  - {{id: gone, url: '{operator}/gone.mp4', platform: p, account: a, room: '2'}}\n"
+        "  - {id: outside, url: 'rtmp://192.0.32.8/live/a', platform: p, account: a, room: '3'}\n"
+    )
+    (operator / "config/monitor.yaml").write_text(f"network: {{allow_files: ['{operator}']}}\n")
+    code, out, err = monitor("check-config")
+    assert (code, err) == (0, "")
+    assert "inside: 127.0.0.1 is not public; to read it, add its network to network.allow" in out
+    assert "gone: there is no such file" in out
+    assert "outside:" not in out

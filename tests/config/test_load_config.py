@@ -105,7 +105,7 @@ def test_a_problem_names_file_line_key_value_and_what_is_allowed(write):
 
 def test_a_problem_from_the_environment_names_the_variable():
     (line,) = problems(None, {"MONITOR__WEB__PORT": "many"})
-    assert line.startswith("environment: MONITOR__WEB__PORT: web.port: 'many' is not allowed: must be a valid integer")
+    assert line.startswith("environment: MONITOR__WEB__PORT: web.port: 'many' is not allowed: must be a whole number")
 
 
 @pytest.mark.parametrize(
@@ -115,6 +115,7 @@ def test_a_problem_from_the_environment_names_the_variable():
         ("wep: {}", "web"),
         ("streams: {sample_intervall: 1}", "streams.sample_interval"),
         ("alerts: {receivers: [{type: log, nam: a}]}", "alerts.receivers[0].name"),
+        ("alert_budget: {rooms: 3}", "sightings.alert_budget"),
     ],
 )
 def test_an_unknown_key_suggests_the_nearest_known_one(write, text, near):
@@ -253,3 +254,20 @@ def test_a_base_url_that_is_no_plain_web_address_is_refused(write, value):
 def test_the_settings_do_not_change():
     with pytest.raises(ValueError, match="frozen"):
         MonitorConfig().data_dir = Path("x")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("faces: {gpus: 0}", "faces.gpus: 0 is not allowed: must be a list: [a, b]"),
+        ("faces: {gpus: []}", "faces.gpus: the list of 0 is not allowed: must hold at least 1"),
+        ("faces: {gpus: [1, 1]}", "faces.gpus: the list of 2 is not allowed: names a card twice"),
+        ("faces: {pack: 1}", "faces.pack: 1 is not allowed: must be text: write it in quotes"),
+        (
+            "faces: {provider: openvino, shared_inference: true}",
+            "faces: faces.shared_inference is not possible with faces.provider openvino: set one to another",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_in_words_that_name_the_remedy(write, text, said):
+    assert any(said in line for line in problems(write(text)))

@@ -104,7 +104,7 @@ def test_a_gpu_library_that_does_not_start_is_an_error_and_never_the_cpu(faces_c
 
 @pytest.mark.skipif(HAS_OPENVINO, reason="openvino is installed")
 def test_openvino_that_was_asked_for_and_is_not_there_is_an_error(faces_config: FacesConfig) -> None:
-    with pytest.raises(PackError, match=r"openvino is not there, but cpu.*: install the package openvino"):
+    with pytest.raises(PackError, match=r"openvino is not installed here, only cpu.*: install the package openvino"):
         loading.load(faces_config.model_copy(update={"provider": "openvino"}))
 
 

@@ -30,7 +30,7 @@ def _rows(values: BaseModel, prefix: str) -> Iterator[str]:
     for name, field in type(values).model_fields.items():
         value = getattr(values, name)
         if isinstance(value, BaseModel):
-            yield from _rows(value, f"{name}.")
+            yield from _rows(value, f"{prefix}{name}.")
         else:
             yield f"| `{prefix}{name}` | {_default(field.default, value)} | {field.description} |"
 
@@ -39,7 +39,7 @@ def _default(declared: Any, value: Any) -> str:
     if isinstance(value, tuple):
         if not value:
             return "none"
-        return "log" if isinstance(value[0], BaseModel) else ", ".join(f"`{one}`" for one in value)
+        return "log" if isinstance(value[0], BaseModel) else f"`[{', '.join(map(str, value))}]`"
     if declared is None:
         return ""
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
