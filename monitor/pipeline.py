@@ -18,7 +18,7 @@ from monitor.gallery.identity import Identity, Match
 from monitor.gallery.snapshot import GallerySnapshot
 from monitor.incidents.attention import attention
 from monitor.incidents.book import WriteEvidence
-from monitor.incidents.incident import Decision, EvidenceWish, Incident
+from monitor.incidents.incident import Decision, EvidenceRecord, EvidenceWish, Incident
 from monitor.sightings.config import SightingsConfig
 from monitor.sightings.metrics import SightingsMetrics
 from monitor.sightings.sequential_test import SequentialTest
@@ -74,7 +74,7 @@ class Incidents(Protocol):
 class Draft(Protocol):
     """Drawn evidence."""
 
-    async def write(self, incident: Incident) -> str | None: ...
+    async def write(self, incident: Incident) -> EvidenceRecord | None: ...
 
     async def discard(self) -> None: ...
 

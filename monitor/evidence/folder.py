@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
 from monitor.errors import EvidenceError
-from monitor.evidence.manifest import MANIFEST, sha256
+from monitor.evidence.manifest import MANIFEST
 
 _PARTIAL = ".partial"
 
@@ -20,7 +20,8 @@ class Written:
     """Evidence that is on disk."""
 
     folder: Path
-    manifest_sha256: str
+    manifest: bytes = field(repr=False)
+    """As it is there."""
     new: bool
     """Whether it was not there before."""
 
@@ -49,7 +50,7 @@ def write_once(folder: Path, files: Mapping[str, bytes]) -> Written:
             f"evidence folder {folder} cannot be written ({err.strerror}); free some space and give this user the "
             "right to write there"
         ) from err
-    return Written(folder=folder, manifest_sha256=sha256(files[MANIFEST]), new=True)
+    return Written(folder=folder, manifest=files[MANIFEST], new=True)
 
 
 def remove_partial(evidence_folder: Path) -> None:
@@ -66,7 +67,7 @@ def _present(folder: Path) -> Written | None:
     # Asked first: a folder that appears meanwhile appears whole, and is found at the next try.
     was_there = folder.exists()
     try:
-        return Written(folder=folder, manifest_sha256=sha256((folder / MANIFEST).read_bytes()), new=False)
+        return Written(folder=folder, manifest=(folder / MANIFEST).read_bytes(), new=False)
     except FileNotFoundError as err:
         if was_there:
             raise EvidenceError(f"evidence folder {folder} has no {MANIFEST}: move the folder away") from err

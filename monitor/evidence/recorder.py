@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import shutil
 from pathlib import Path
@@ -11,10 +12,11 @@ from typing import Protocol
 from monitor.clock import Clock
 from monitor.errors import EvidenceError, FrameLost
 from monitor.evidence.folder import Written, remove_partial, write_once
-from monitor.evidence.manifest import CROP, FRAME, MANIFEST, REFERENCE, Findings, manifest_bytes
+from monitor.evidence.manifest import CROP, FRAME, MANIFEST, REFERENCE, Findings, manifest_bytes, sha256
 from monitor.evidence.metrics import EvidenceFailure, EvidenceMetrics
 from monitor.faces.face import Box, EvidencePictures
-from monitor.incidents.incident import Incident
+from monitor.incidents.incident import EvidenceRecord, Incident
+from monitor.sightings.presence import Presence
 from monitor.streams.packet import EncodedFrame
 
 log = logging.getLogger(__name__)
@@ -126,13 +128,20 @@ class Draft:
         self._pictures = pictures
         self._written: Written | None = None
 
-    async def write(self, incident: Incident) -> str | None:
+    async def write(self, incident: Incident) -> EvidenceRecord | None:
         """Write it as the evidence of ``incident``.
 
-        :returns: SHA-256 of the manifest that is on disk, as hex; None if that failed.
+        :returns: what is on disk, which may be what an earlier attempt wrote that was given up on for its slowness;
+            None if that failed.
         """
-        self._written = await self._recorder.put(incident, self._findings, self._pictures)
-        return self._written.manifest_sha256 if self._written else None
+        self._written = written = await self._recorder.put(incident, self._findings, self._pictures)
+        if written is None:
+            return None
+        return EvidenceRecord(
+            folder=written.folder.name,
+            manifest_sha256=sha256(written.manifest),
+            presence=Presence(json.loads(written.manifest)["sighting"]["presence"]),
+        )
 
     async def discard(self) -> None:
         """Remove what ``write`` wrote: nothing that was committed refers to it."""

@@ -154,6 +154,8 @@ class Gallery:
 
     def _built(self, read: _Reading) -> GallerySnapshot | None:
         """What is to be used from now on; None if that is what is in use. Photos may be examined meanwhile."""
+        # Asked first: a photo that is decided between the two is then both, and nothing false is said of it.
+        undecided = self._enrolment.undecided()
         outcomes = LongSequence(self._enrolment.outcomes())
         enrolled = LongSequence(one for one in outcomes if isinstance(one, Reference) and not one.look_alike)
         references, claimed = settle_claims(enrolled, self._settled, self._enrolment.age)
@@ -167,7 +169,7 @@ class Gallery:
             chain(references, look_alikes),
             refused=[*claimed, *doubted, *(one for one in outcomes if isinstance(one, RefusedPhoto))],
             errors=read.errors,
-            undecided=self._enrolment.undecided(),
+            undecided=undecided,
             previous=self._snapshot,
         )
         return None if _same(self._snapshot, new) else new

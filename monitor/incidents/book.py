@@ -15,7 +15,15 @@ from monitor.faces.face import PackInfo
 from monitor.gallery.identity import Identity
 from monitor.incidents import life
 from monitor.incidents.config import IncidentsConfig
-from monitor.incidents.incident import Decision, EvidenceWish, Incident, IncidentKey, IncidentState, TimelineEntry
+from monitor.incidents.incident import (
+    Decision,
+    EvidenceRecord,
+    EvidenceWish,
+    Incident,
+    IncidentKey,
+    IncidentState,
+    TimelineEntry,
+)
 from monitor.incidents.metrics import IncidentsMetrics
 from monitor.incidents.rules import Judgement, Showing, decide
 from monitor.incidents.store import IncidentStore
@@ -27,8 +35,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-WriteEvidence = Callable[[Incident], Awaitable[str | None]]
-"""Writes an incident's evidence, returns its manifest's SHA-256; None if that failed, which it has told itself."""
+WriteEvidence = Callable[[Incident], Awaitable[EvidenceRecord | None]]
+"""Writes an incident's evidence, returns what is on disk; None if that failed, which it has told itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,9 +145,9 @@ class IncidentBook:
             else:
                 change = life.seen_again(held.incident, sighting, totals, judgement, now)
             if write_evidence is not None and change.incident.evidence_wish(sighting.presence):
-                digest = await write_evidence(change.incident)
-                if digest is not None:
-                    change = life.with_evidence(change, digest, sighting.presence, now)
+                record = await write_evidence(change.incident)
+                if record is not None:
+                    change = life.with_evidence(change, record, now)
             after = _Held(
                 incident=change.incident,
                 totals=totals,

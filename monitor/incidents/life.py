@@ -20,7 +20,6 @@ from monitor.incidents.incident import (
 )
 from monitor.incidents.rules import Judgement
 from monitor.incidents.totals import Totals
-from monitor.sightings.presence import Presence
 from monitor.sightings.sighting import Sample, Sighting
 from monitor.streams.stream import Stream
 
@@ -121,21 +120,16 @@ def _more_prominent(before: Incident, seen: Incident, now: datetime) -> Change:
     )
 
 
-def with_evidence(change: Change, manifest_sha256: str, presence: Presence, now: datetime) -> Change:
-    """``change`` with the digest of the evidence that was written for it; what there was before is kept.
-
-    :param presence: how it shows the likeness.
-    """
+def with_evidence(change: Change, record: EvidenceRecord, now: datetime) -> Change:
+    """``change`` with the evidence that was written for it; what there was before is kept."""
     before = change.incident
-    record = EvidenceRecord(
-        folder=before.next_evidence_folder(presence), manifest_sha256=manifest_sha256, presence=presence
-    )
     entry = TimelineEntry(
         incident_id=before.id,
         at=now,
         event="evidence_recorded",
         reason="evidence_recorded",
-        detail=f"manifest sha256 {manifest_sha256}" + (f", shown as {presence}" if before.evidence else ""),
+        detail=f"manifest sha256 {record.manifest_sha256}"
+        + (f", shown as {record.presence}" if before.evidence else ""),
     )
     incident = replace(before, evidence=(*before.evidence, record))
     return replace(change, incident=incident, timeline=(*change.timeline, entry))

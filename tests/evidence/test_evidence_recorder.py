@@ -87,9 +87,9 @@ async def draw(recorder: EvidenceRecorder, similarity: float = 0.7) -> Draft:
 
 
 async def record(recorder: EvidenceRecorder, incident: Incident | None = None, similarity: float = 0.7) -> str:
-    digest = await (await draw(recorder, similarity)).write(incident or make_incident())
-    assert digest is not None
-    return digest
+    written = await (await draw(recorder, similarity)).write(incident or make_incident())
+    assert written is not None
+    return written.manifest_sha256
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -204,10 +204,11 @@ async def test_evidence_of_a_more_prominent_showing_lies_beside_the_earlier_and_
     poster = replace(findings(), sighting=replace(findings().sighting, presence=Presence.BACKGROUND))
     draft = await recorder.draw(poster)
     assert draft is not None
-    first = await draft.write(incident)
-    assert first is not None
+    record_of_it = await draft.write(incident)
+    assert record_of_it is not None
+    first = record_of_it.manifest_sha256
     kept = {path.name: path.read_bytes() for path in (tmp_path / "evidence" / incident.id).iterdir()}
-    record_of_it = EvidenceRecord(folder=incident.id, manifest_sha256=first, presence=Presence.BACKGROUND)
+    assert record_of_it == EvidenceRecord(folder=incident.id, manifest_sha256=first, presence=Presence.BACKGROUND)
     escalated = replace(incident, evidence=(record_of_it,))
     second = await record(recorder, escalated, similarity=0.8)
     assert {path.name: path.read_bytes() for path in (tmp_path / "evidence" / incident.id).iterdir()} == kept
@@ -218,6 +219,18 @@ async def test_evidence_of_a_more_prominent_showing_lies_beside_the_earlier_and_
     # As by a process that was killed before the database had it: the next one finds it, and adds nothing.
     assert await record(recorder, escalated, similarity=0.9) == second
     assert sorted(path.name for path in folder.parent.iterdir()) == [incident.id, folder.name]
+
+
+async def test_what_an_attempt_wrote_that_was_given_up_on_counts_as_what_it_shows(recorder: EvidenceRecorder) -> None:
+    """Its thread may end after the attempt timed out; the next sample shows the likeness more prominently."""
+    incident = make_incident()
+    poster = replace(findings(), sighting=replace(findings().sighting, presence=Presence.BACKGROUND))
+    late = await recorder.draw(poster)
+    assert late is not None
+    assert await late.write(incident) is not None
+    found = await (await draw(recorder)).write(incident)
+    assert found is not None
+    assert (found.folder, found.presence) == (incident.id, Presence.BACKGROUND)
 
 
 async def test_records_at_the_same_time_agree_and_leave_nothing_temporary(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from support.violations import START, make_identity, make_permission, make_sighting, make_stream
 
-from monitor.incidents.incident import EvidenceWish, Incident
+from monitor.incidents.incident import EvidenceRecord, EvidenceWish, Incident
 from monitor.sightings.presence import Presence
 from monitor.storage.outbox import SqlOutbox
 
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from conftest import Desk
 
 OFFICIAL = make_identity(make_permission("obama-official"))
+
+
+def record(incident: Incident, letter: str, presence: Presence | None = None) -> EvidenceRecord:
+    shown = presence or incident.presence
+    return EvidenceRecord(folder=incident.next_evidence_folder(shown), manifest_sha256=letter * 64, presence=shown)
 
 
 class Pen:
@@ -24,11 +29,11 @@ class Pen:
         self.wrote: list[str] = []
         self._desk = desk
 
-    async def write(self, incident: Incident) -> str | None:
+    async def write(self, incident: Incident) -> EvidenceRecord | None:
         """For an incident's opening."""
         assert (await self._desk.told(incident.id)).count("opened") == int(incident.id in self.wrote)
         self.wrote.append(incident.id)
-        return None if self.fails else "b" * 64
+        return None if self.fails else record(incident, "b")
 
 
 async def test_evidence_is_on_disk_in_the_same_moment_as_the_incident_and_nobody_is_told_before(desk: Desk) -> None:
@@ -88,13 +93,13 @@ async def test_an_escalation_is_told_with_evidence_of_its_own_and_keeps_the_earl
     assert desk.book.wants_evidence(make_stream(), make_identity(), make_sighting()) is EvidenceWish.ANEW
     told_before: list[str] = []
 
-    async def write_again(before: Incident) -> str:
+    async def write_again(before: Incident) -> EvidenceRecord:
         told_before.extend(await desk.told(before.id))
-        return "c" * 64
+        return record(before, "c")
 
     incident = await desk.see(sighting=make_sighting(presence=Presence.PRESENTER), write_evidence=write_again)
     assert told_before == ["opened"], "nobody hears of the escalation before its evidence is written"
-    assert [(record.folder, record.manifest_sha256[0], record.presence) for record in incident.evidence] == [
+    assert [(one.folder, one.manifest_sha256[0], one.presence) for one in incident.evidence] == [
         (incident.id, "b", Presence.BACKGROUND),
         (f"{incident.id}-presenter", "c", Presence.PRESENTER),
     ]
@@ -124,13 +129,25 @@ async def test_an_escalation_without_evidence_is_told_and_drawn_with_the_next_sa
     await after.book.restore()
     assert after.book.wants_evidence(make_stream(), make_identity(), owner) is EvidenceWish.ANEW
 
-    async def write(incident: Incident) -> str:
-        return "c" * 64
+    async def write(incident: Incident) -> EvidenceRecord:
+        return record(incident, "c")
 
     incident = await after.see(sighting=owner, write_evidence=write)
-    assert [record.presence for record in incident.evidence] == [Presence.BACKGROUND, Presence.PRESENTER]
+    assert [one.presence for one in incident.evidence] == [Presence.BACKGROUND, Presence.PRESENTER]
     assert await after.reader.get(incident.id) == incident
     assert await after.told(incident.id) == ["opened", "escalated"]
+
+
+async def test_evidence_that_turns_out_to_be_older_counts_as_what_it_shows(desk: Desk) -> None:
+    """An attempt that was given up on for its slowness may have ended meanwhile, with the pictures of then."""
+    owner = make_sighting(presence=Presence.PRESENTER)
+
+    async def found(incident: Incident) -> EvidenceRecord:
+        return record(incident, "b", Presence.BACKGROUND)
+
+    incident = await desk.see(sighting=owner, write_evidence=found)
+    assert [one.presence for one in incident.evidence] == [Presence.BACKGROUND]
+    assert desk.book.wants_evidence(make_stream(), make_identity(), owner) is EvidenceWish.ANEW
 
 
 async def test_a_permitted_likeness_that_comes_forward_wants_no_evidence(desk: Desk) -> None:
