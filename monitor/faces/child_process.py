@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import sys
@@ -16,8 +17,12 @@ from monitor.faces.face import PackInfo
 
 START_TIMEOUT_S = 900.0
 """TensorRT builds its engines while a process starts."""
+_MOST_MISSED = 4
 _PASSED = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ", "XDG_CACHE_HOME")
 _PASSED_FAMILIES = ("CUDA_", "CUDNN_", "LC_", "MALLOC_", "NVIDIA_", "ORT_", "OV_", "PYTHON")
+
+
+log = logging.getLogger(__name__)
 
 
 class ChildGone(Exception):
@@ -54,6 +59,7 @@ class ChildProcess:
         """To send descriptors over; everything else goes through :meth:`ask`."""
         self.needs: ChildProcess | None = None
         """Another one, without which it cannot work: it ends with that."""
+        self._late = 0
         self._process = process
         self._reader = reader
         self._writer = writer
@@ -97,8 +103,9 @@ class ChildProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it can be asked."""
-        return not self._condemned and self._process.returncode is None and not self._reader.at_eof()
+        """Whether it can be asked, and what it needs too."""
+        runs = not self._condemned and self._process.returncode is None and not self._reader.at_eof()
+        return runs and (self.needs is None or self.needs.alive)
 
     async def ask(self, request: bytes) -> wire.Message:
         """The answer to an encoded message. If it is cancelled the process must be killed: its answer is to come.
@@ -113,6 +120,22 @@ class ChildProcess:
             return wire.decode(await self._reader.readexactly(length))
         except (asyncio.IncompleteReadError, ConnectionError, ValueError) as error:
             raise ChildGone from error
+
+    def missed(self) -> None:
+        """One that needs this process got no answer in time; after several in a row this one hangs, and is ended."""
+        self._late += 1
+        if self._late >= _MOST_MISSED:
+            log.error("process_hangs pid=%d", self.pid)
+            self.kill()
+
+    def served(self) -> None:
+        """One that needs this process got an answer."""
+        self._late = 0
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether one that needs this process may have failed because of it."""
+        return self._late > 1 or not self.alive
 
     def kill(self) -> None:
         """End the process at once."""

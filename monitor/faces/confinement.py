@@ -36,7 +36,6 @@ def confine(config: FacesConfig, provider: str) -> None:
         open files as they go, so with them only the privileges are lowered.
     :raises PackError: if ``faces.worker_user`` cannot be had.
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if provider in _CPU_PROVIDERS:
         limit_memory(config.worker_memory_bytes)
         resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
@@ -47,10 +46,12 @@ def confine(config: FacesConfig, provider: str) -> None:
 
 
 def lower_privileges(config: FacesConfig) -> None:
-    """Become ``faces.worker_user``, where one is named, and never more than that again.
+    """Become ``faces.worker_user``, where one is named, and never more than that again; and leave no picture of
+    memory behind, which holds faces.
 
-    :raises PackError: if it cannot be had.
+    :raises PackError: if the user cannot be had.
     """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if config.worker_user is not None:
         become(config.worker_user)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)

@@ -228,8 +228,13 @@ class VisionPool:
             async with asyncio.timeout(ticket.timeout_s):
                 message = await worker.ask(ticket.request)
             _settle(ticket, message)
-            self._quarantine.answered(ticket.sample)
+            if message.get("lost") != FrameLossReason.WORKER_DIED:
+                self._quarantine.answered(ticket.sample)
+                if worker.needs is not None:
+                    worker.needs.served()
         except TimeoutError:
+            if worker.needs is not None:
+                worker.needs.missed()
             self._end(worker, ticket)
             self._lose(ticket, FrameLossReason.TIMED_OUT, f"no answer within {ticket.timeout_s:g} s")
         except ChildGone:
@@ -239,6 +244,9 @@ class VisionPool:
 
     def _end(self, worker: ChildProcess, ticket: _Ticket[Any]) -> None:
         worker.kill()
+        if worker.needs is not None and worker.needs.doubtful:
+            # Not the sample's fault, as far as anybody can tell.
+            return
         if digest := self._quarantine.killed(ticket.sample):
             log.error("frame_quarantined sha256=%s job=%s", digest, ticket.job)
 

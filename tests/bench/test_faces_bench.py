@@ -134,7 +134,7 @@ def test_a_provider_that_is_not_there_is_refused(
     cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
-    with pytest.raises(MonitorError, match=r"provider cuda is not there.*install onnxruntime-gpu"):
+    with pytest.raises(MonitorError, match=r"provider cuda is not installed here.*install onnxruntime-gpu"):
         measure(tmp_path, cache_dir=cache_dir, providers=["cuda"], rounds=1)
 
 

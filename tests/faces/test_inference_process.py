@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from faces.pictures import Picture, room_picture
 from prometheus_client import CollectorRegistry
 from support.waiting import wait_for
 
-from monitor.errors import FrameLost, PackError
+from monitor.errors import FrameLossReason, FrameLost, PackError
 from monitor.faces import loading
 from monitor.faces.analyser import FaceAnalyser
 from monitor.faces.config import FacesConfig
@@ -222,6 +223,54 @@ async def test_when_the_process_ends_the_frame_is_lost_and_the_next_is_served(
     finally:
         await pool.aclose()
     assert not inference_processes(besides=others)
+
+
+async def test_a_process_that_hangs_is_replaced_and_no_picture_is_blamed(
+    shared_config: FacesConfig, photo_files: dict[str, bytes]
+) -> None:
+    others = inference_processes()
+    pool = VisionPool(shared_config.model_copy(update={"job_timeout_s": 1.0}), FacesMetrics(CollectorRegistry()))
+    await pool.start()
+    try:
+        await pool.ready()
+        (hanging,) = inference_processes(besides=others)
+        hanging.send_signal(signal.SIGSTOP)
+        reasons = []
+        for _ in range(10):
+            try:
+                assert len((await pool.analyse_image(photo_files["biden_white_house"])).faces) == 1
+                break
+            except FrameLost as error:
+                reasons.append(error.reason)
+        # One timeout may be the picture's own fault; the others are not held against it.
+        assert set(reasons) == {FrameLossReason.TIMED_OUT}
+        assert len(reasons) <= 5
+        (after,) = inference_processes(besides=others)
+        assert after.pid != hanging.pid
+    finally:
+        await pool.aclose()
+
+
+async def test_pictures_under_way_when_the_process_is_killed_are_not_blamed(
+    shared_config: FacesConfig, photo_files: dict[str, bytes]
+) -> None:
+    others = inference_processes()
+    pool = VisionPool(shared_config, FacesMetrics(CollectorRegistry()))
+    await pool.start()
+    try:
+        for _ in range(3):
+            await pool.ready()
+            (process,) = inference_processes(besides=others)
+            process.send_signal(signal.SIGSTOP)
+            looking = asyncio.ensure_future(pool.analyse_image(photo_files["biden_white_house"]))
+            await asyncio.wait([looking], timeout=1)
+            process.kill()
+            with pytest.raises(FrameLost) as lost:
+                await looking
+            assert lost.value.reason is FrameLossReason.WORKER_DIED
+        assert len((await pool.analyse_image(photo_files["biden_white_house"])).faces) == 1
+    finally:
+        await pool.aclose()
 
 
 async def test_workers_are_spread_over_the_graphics_cards(shared_config: FacesConfig) -> None:

@@ -88,7 +88,7 @@ def test_a_gpu_that_was_asked_for_and_is_not_there_is_an_error(
     faces_config: FacesConfig, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    with pytest.raises(PackError, match=rf"faces\.provider {provider} is not there.*install onnxruntime-gpu"):
+    with pytest.raises(PackError, match=rf"faces\.provider {provider} is not installed here.*install onnxruntime-gpu"):
         loading.load(faces_config.model_copy(update={"provider": provider}))
 
 

@@ -291,7 +291,7 @@ async def test_closing_tells_every_caller(faces_config: FacesConfig, face_frame:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"provider": "tensorrt"}, "tensorrt is not there"),
+        ({"provider": "tensorrt"}, "tensorrt is not installed here"),
         ({"pack": "buffalo_l"}, r"needs faces\.pack_dir"),
         ({"cache_dir": Path("/dev/null/cache")}, r"faces\.cache_dir"),
     ],
@@ -317,7 +317,8 @@ async def test_a_worker_imports_from_where_the_daemon_does(
     assert not worker.alive
 
 
-async def test_workers_end_when_the_daemon_is_killed(faces_cache: Path) -> None:
+@pytest.mark.parametrize(("sharing", "processes"), [(False, 2), (True, 3)], ids=["own networks", "shared inference"])
+async def test_workers_end_when_the_daemon_is_killed(faces_cache: Path, sharing: bool, processes: int) -> None:
     code = (
         "import asyncio, sys, pathlib, psutil\n"
         "from prometheus_client import CollectorRegistry\n"
@@ -325,18 +326,22 @@ async def test_workers_end_when_the_daemon_is_killed(faces_cache: Path) -> None:
         "from monitor.faces.metrics import FacesMetrics\n"
         "from monitor.faces.pool import VisionPool\n"
         "async def main():\n"
-        "    config = FacesConfig(cache_dir=pathlib.Path(sys.argv[1]), workers=1)\n"
+        "    sharing = sys.argv[2] == 'True'\n"
+        "    cache = pathlib.Path(sys.argv[1])\n"
+        "    config = FacesConfig(provider='cpu', cache_dir=cache, workers=1, shared_inference=sharing)\n"
         "    pool = VisionPool(config, FacesMetrics(CollectorRegistry()))\n"
         "    await pool.start(); await pool.ready()\n"
         "    print(*(child.pid for child in psutil.Process().children()), flush=True)\n"
         "    await asyncio.Event().wait()\n"
         "asyncio.run(main())\n"
     )
-    daemon = await asyncio.create_subprocess_exec(sys.executable, "-c", code, str(faces_cache), stdout=subprocess.PIPE)
+    daemon = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, str(faces_cache), str(sharing), stdout=subprocess.PIPE
+    )
     assert daemon.stdout is not None
     workers = [psutil.Process(int(pid)) for pid in (await asyncio.wait_for(daemon.stdout.readline(), 30)).split()]
-    assert len(workers) == 2
-    workers[0].send_signal(signal.SIGSTOP)  # one that is stuck in a job ends too
+    assert len(workers) == processes
+    workers[-1].send_signal(signal.SIGSTOP)  # one that is stuck in a job ends too
     daemon.kill()
     await daemon.wait()
     await wait_for(lambda: not any(map(_lives, workers)), timeout_s=15, what="the workers have ended")

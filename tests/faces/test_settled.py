@@ -12,7 +12,7 @@ from faces.pictures import Picture, carphone_pictures, recompressed, room_pictur
 from prometheus_client import CollectorRegistry
 
 from monitor.demo.face_swap import HEAD_SIZE, open_detector, swapped_heads
-from monitor.demo.portraits import OBAMA_OFFICIAL, OBAMA_SENATE, Portrait
+from monitor.demo.portraits import BIDEN, OBAMA_OFFICIAL, OBAMA_SENATE, Portrait
 from monitor.faces.analyser import FaceAnalyser
 from monitor.faces.config import FacesConfig
 from monitor.faces.face import Box, Face, PictureFaces, Settled, SettledFace
@@ -103,7 +103,7 @@ def test_a_face_without_a_grid_is_never_taken_for_settled(face: Face) -> None:
     assert recognised([known(face)], {0: replace(face, grid=b"")}) == {}
 
 
-@pytest.mark.parametrize("portrait", [OBAMA_OFFICIAL, OBAMA_SENATE], ids=["official", "senate"])
+@pytest.mark.parametrize("portrait", [OBAMA_OFFICIAL, OBAMA_SENATE, BIDEN], ids=["official", "senate", "biden"])
 def test_another_persons_face_laid_on_the_same_head_is_embedded_at_once(
     analyser: FaceAnalyser, faces_config: FacesConfig, portrait: Portrait
 ) -> None:

@@ -20,6 +20,8 @@ from support.waiting import wait_for
 
 from monitor import daemon
 from monitor.clock import ManualClock
+from monitor.faces.face import PictureFaces
+from monitor.gallery import gallery as galleries
 from monitor.gallery import gallery as gallery_module
 from monitor.gallery.config import GalleryConfig
 from monitor.gallery.enrolment import Enrolment
@@ -151,3 +153,40 @@ async def test_a_gallery_is_taken_from_the_garbage_collector_once_it_is_large_an
     with suppress(asyncio.CancelledError):
         await task
     assert frozen == [100, 200]
+
+
+async def test_nothing_false_is_said_of_a_photo_that_is_decided_while_a_snapshot_is_built(
+    folder: Folder,
+    make_gallery: Callable[..., Gallery],
+    analyser: PreparedAnalyser,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    folder.identity("ann", a=b"ann one")
+    folder.identity("bob", a=b"bob one")
+    examine, settle = analyser.analyse_image, galleries.settle_claims
+    loop, decided, may_go_on = asyncio.get_running_loop(), threading.Event(), asyncio.Event()
+    snapshots: list[object] = []
+
+    async def analyse_image(data: bytes) -> PictureFaces:
+        if data.startswith(b"bob"):
+            await may_go_on.wait()
+            loop.call_later(0.05, decided.set)
+        return await examine(data)
+
+    def settle_claims(*args: Any) -> Any:
+        settled = settle(*args)
+        snapshots.append(settled)
+        if len(snapshots) == 2:
+            # A large gallery takes seconds here: bob's only photo is decided meanwhile.
+            loop.call_soon_threadsafe(may_go_on.set)
+            assert decided.wait(10)
+        return settled
+
+    monkeypatch.setattr(analyser, "analyse_image", analyse_image)
+    monkeypatch.setattr(galleries, "settle_claims", settle_claims)
+    gallery = make_gallery(enrolments_at_once=2)
+    await gallery.sync()
+    assert len(snapshots) > 2
+    assert "gallery_error" not in caplog.text
+    assert gallery.snapshot.errors == ()

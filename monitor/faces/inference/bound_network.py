@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from typing import Any
 
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 
 from monitor.faces.inference.graph import PIXELS
 
-_MOST_SHAPES = 40
-"""Batches that stay bound; each holds its pictures' memory, at most 39 MB, on the device."""
+_MOST_BYTES = 512 * 2**20
+"""Of pictures' memory that stays bound on the device, for all sizes of batches together."""
 
 
 class BoundNetwork:
@@ -51,7 +52,7 @@ class BoundNetwork:
             binding.bind_ortvalue_input(PIXELS, memory)
             binding.bind_output(self._output, "cpu")
             known = self._bound[pictures.shape] = binding, memory
-            if len(self._bound) > _MOST_SHAPES:
+            while sum(map(math.prod, self._bound)) > _MOST_BYTES:
                 self._bound.popitem(last=False)
         self._bound.move_to_end(pictures.shape)
         return known

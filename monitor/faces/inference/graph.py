@@ -21,8 +21,8 @@ PIXELS = "pixels"
 """Name of the input: uint8, shape (batch, height, width, 3), BGR."""
 CANDIDATES = "candidates"
 """Name of a detector's output: :data:`monitor.faces.inference.candidates.Candidates` for each picture."""
-MOST_CANDIDATES = 300
-"""Cells of one picture that come back: a face is seen by about ten, so at least the surest thirty faces."""
+MOST_CANDIDATES = 1200
+"""Cells of one picture that come back: a face is seen by about ten, so those of more than a hundred faces."""
 
 _YUNET_STRIDES = (8, 16, 32)
 

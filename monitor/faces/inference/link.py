@@ -31,6 +31,7 @@ MOST_MESSAGE_BYTES = 2**18
 _REQUEST = struct.Struct("!BBHHI")
 _ANSWER = struct.Struct("!II")
 _MOST_SIDE = 1024
+"""Of a network of fixed size; others are asked for ``FINE_SIDE_PX`` at most."""
 
 
 class Network(IntEnum):
@@ -66,8 +67,8 @@ class Request:
             raise ValueError(f"{count} pictures of {width} x {height} at {offset} do not fit")
         if request.network is Network.RECOGNISER and (height, width) != (CROP_PX, CROP_PX):
             raise ValueError(f"a crop has {CROP_PX} x {CROP_PX} pixels, not {width} x {height}")
-        if request.network is Network.DETECTOR and (height % GRID_PX or width % GRID_PX):
-            raise ValueError(f"a detector takes multiples of {GRID_PX} pixels, not {width} x {height}")
+        if request.network is Network.DETECTOR and (count != 1 or height % GRID_PX or width % GRID_PX):
+            raise ValueError(f"a detector takes one picture, in multiples of {GRID_PX} pixels: not {width} x {height}")
         return request
 
     @property

@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from mmap import mmap
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,18 +31,21 @@ from numpy.typing import NDArray
 from monitor.errors import PackError
 from monitor.faces import confinement, wire
 from monitor.faces.config import FacesConfig
-from monitor.faces.inference.bound_network import BoundNetwork
+from monitor.faces.detect import FINE_SIDE_PX
 from monitor.faces.inference.link import MOST_MESSAGE_BYTES, Answer, Network, Request, map_memory
 from monitor.faces.inference.micro_batch import MicroBatcher, Waiting, bucket
-from monitor.faces.inference.networks import Networks, load
 from monitor.faces.worker import receive
+
+if TYPE_CHECKING:
+    from monitor.faces.inference.bound_network import BoundNetwork
+    from monitor.faces.inference.networks import Networks
 
 log = logging.getLogger(__name__)
 
 STUCK_S = 60.0
 """A batch that takes longer is not going to end: the process does."""
-_MOST_ASKED = 8
-"""Requests of one worker that are not yet answered; a look asks for two at once."""
+_MOST_ASKED = 2
+"""Requests of one worker that are not yet answered: a picture's two searches."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,13 +55,20 @@ class _Client:
     connection: socket.socket
     memory: mmap
 
+    closing: threading.Lock = field(default_factory=threading.Lock)
+
     def send(self, answer: Answer) -> None:
         """Give it what it asked for, unless it has ended; one that does not read its answers is not heard any more."""
-        with contextlib.suppress(OSError):
+        with self.closing, contextlib.suppress(OSError):
             try:
                 self.connection.send(answer.encode(), socket.MSG_DONTWAIT)
             except BlockingIOError:
                 self.connection.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Nothing more is sent: by then the number of its socket may be another's."""
+        with self.closing:
+            self.connection.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -190,7 +201,7 @@ class Server:
             request = None
         if request is None:
             selector.unregister(client.connection)
-            client.connection.close()
+            client.close()
             self._count(-1)
             return
         with self._room.changed:
@@ -202,10 +213,12 @@ class Server:
         """:raises ValueError: for more than a worker ever asks at once, or a picture that the detector breaks at."""
         if self._room.asked[client] >= _MOST_ASKED:
             raise ValueError(f"more than {_MOST_ASKED} requests at once")
-        if request is None or request.network is Network.RECOGNISER or self._fixed_size is None:
+        if request is None or request.network is Network.RECOGNISER:
             return
-        if (request.width, request.height) != tuple(self._fixed_size):
-            raise ValueError(f"the detector takes {self._fixed_size}, not {request.width} x {request.height}")
+        size = (request.width, request.height)
+        if max(size) > FINE_SIDE_PX if self._fixed_size is None else size != tuple(self._fixed_size):
+            takes = self._fixed_size or f"up to {FINE_SIDE_PX} pixels a side"
+            raise ValueError(f"the detector takes {takes}, not {request.width} x {request.height}")
 
     def _count(self, more: int) -> None:
         with self._room.changed:
@@ -223,6 +236,9 @@ def main() -> None:
     with socket.socket(fileno=int(sys.argv[1])) as daemon:
         try:
             message = receive(daemon)
+            # The libraries take seconds to load, and one may be missing.
+            from monitor.faces.inference.networks import load
+
             config = FacesConfig.model_validate_json(message["config"])
             networks = load(config, message["gpu"])
             confinement.lower_privileges(config)
