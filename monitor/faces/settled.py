@@ -4,10 +4,10 @@ Where a face is, how large and which way it is turned does not tell who it is: w
 talking head, place and pose stay. What tells is the coarse grid of the aligned crop. On carphone (a head that talks
 and turns in a moving car, after H.264 at 500 kbit/s) the grids of two pictures a second or two apart correlate by 0.53
 (5 %) to 0.69 (median). Those of the head with those of the same head that wears a swapped face, three people's, 34 to
-150 px high, at 60 and 500 kbit/s: of 1,800 pairs 12 are as alike as ``_SAME_LOOK`` asks, all of one of the three and all
-but two at 60 kbit/s (0.73 at most); of 180 swapped pictures 7 where the track had eight looks. Of strangers' faces (LFW, crops of 25 px, 4,632 pairs) 7 % look as alike as ``_SAME_LOOK`` asks: so
-often, or some times as often where the settled face had several looks, somebody else in the same place and pose is
-taken for it until it is embedded again.
+150 px high, at 60 and 500 kbit/s: of 1,800 pairs 12 are as alike as ``_SAME_LOOK`` asks, all of one of the three, and
+all but two at 60 kbit/s (0.73 at most); of 180 swapped pictures 7, where the track had eight looks. Of strangers' faces
+(LFW, crops of 25 px, 4,632 pairs) 7 % are. So somebody else in the same place and pose may be taken for the settled
+face until it is embedded again.
 """
 
 from __future__ import annotations
