@@ -155,7 +155,9 @@ class ChildProcess:
     async def aclose(self) -> int:
         """End the process, and return its status; harmless if it is gone already."""
         self.kill()
-        return await self.ended()
+        # At once: whoever waits here may be cancelled.
+        self._writer.close()
+        return await self._process.wait()
 
     @classmethod
     async def _spawn(cls, program: Program) -> ChildProcess:
