@@ -274,13 +274,23 @@ async def test_pictures_under_way_when_the_process_is_killed_are_not_blamed(
 
 
 async def test_workers_are_spread_over_the_graphics_cards(shared_config: FacesConfig) -> None:
-    others = inference_processes()
-    config = shared_config.model_copy(update={"gpus": (0, 1), "workers": 1})
-    pool = VisionPool(config, FacesMetrics(CollectorRegistry()))
+    """The one worker and the spare one have a card each: the end of a card's process ends one of them."""
+    others, registry = inference_processes(), CollectorRegistry()
+    pool = VisionPool(shared_config.model_copy(update={"gpus": (0, 1), "workers": 1}), FacesMetrics(registry))
     await pool.start()
-    await pool.ready()
-    assert len(inference_processes(besides=others)) == 2
-    await pool.aclose()
+    try:
+        await pool.ready()
+        first, _ = inference_processes(besides=others)
+        first.kill()
+        await wait_for(
+            lambda: registry.get_sample_value("monitor_faces_worker_exits_total") != 0,
+            timeout_s=10,
+            what="a worker to have ended",
+        )
+        await pool.ready()
+        assert registry.get_sample_value("monitor_faces_worker_exits_total") == 1
+    finally:
+        await pool.aclose()
     assert not inference_processes(besides=others)
 
 

@@ -54,7 +54,6 @@ class _Client:
 
     connection: socket.socket
     memory: mmap
-
     closing: threading.Lock = field(default_factory=threading.Lock)
 
     def send(self, answer: Answer) -> None:
@@ -267,7 +266,7 @@ def _or_end(lane: Lane) -> None:
     """The top of a lane's thread: without it nobody would answer. The process ends, and the daemon starts another."""
     try:
         lane.run()
-    except BaseException:
+    except BaseException:  # whatever it was, the process has to end with its lane
         log.exception("inference_failed")
         os._exit(1)
 
