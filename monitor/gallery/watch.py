@@ -19,7 +19,8 @@ _QUIET_MS = 200
 """A change is told once nothing more happened for so long."""
 _PATIENCE_MS = 1000
 """A change is told after this at the latest, however much goes on."""
-_LOOK_MS = 1000
+_LOOK_MS = 250
+"""How often is looked whether the folder is still there, and still the same one."""
 
 
 async def folder_changes(folder: Path, *, rescan_s: float, clock: Clock) -> AsyncGenerator[None, None]:
