@@ -3,7 +3,8 @@
 A print, a package or a slide moves as a plane: between two views its pixels follow one homography and a change of
 brightness. A head that turns, speaks or blinks does not. So the coarse grids of two aligned faces are registered by a
 homography (inverse compositional alignment, Baker and Matthews 2004; brightness and contrast are normalised away), and
-the correlation that is left says how well a plane explains both.
+the correlation that is left says how well a plane explains both. Both are smoothed first: cells as coarse as these
+cannot be read between one another without it, and a print that is zoomed would differ nearly as much as a head does.
 """
 
 from __future__ import annotations
@@ -31,29 +32,30 @@ def planar_agreement(template: NDArray[np.uint8], others: NDArray[np.uint8]) -> 
     """
     if template.ndim != 2 or template.shape[0] != template.shape[1] or others.shape[1:] != template.shape:
         raise ValueError(f"grids have shapes {template.shape} and {others.shape}, expected (N, N) and (m, N, N)")
+    pattern, grids = _smoothed(template), _smoothed(others)
     side = len(template)
     inner = slice(side // _BORDER, side - side // _BORDER)
     centre = (side - 1) / 2
     rows, columns = (axis[inner, inner].ravel() - centre for axis in np.mgrid[0:side, 0:side])
-    wanted = _normalised(template[inner, inner].reshape(1, -1))
-    solve = _solver(template, inner, rows, columns)
+    wanted = _normalised(pattern[inner, inner].reshape(1, -1))
+    solve = _solver(pattern, inner, rows, columns)
     places = np.stack([columns, rows, np.ones_like(rows)])
     warp = np.tile(np.eye(3), (len(others), 1, 1))
     best = np.full(len(others), -1.0)
     for _ in range(_ITERATIONS):
         there = warp @ places
-        seen = _normalised(_sampled(others, there[:, :2] / np.maximum(_LEAST_DEPTH, there[:, 2:]) + centre))
+        seen = _normalised(_sampled(grids, there[:, :2] / np.maximum(_LEAST_DEPTH, there[:, 2:]) + centre))
         best = np.maximum(best, (seen * wanted).mean(axis=1))
         warp = _composed(warp, (seen - wanted) @ solve)
     return best
 
 
 def _solver(
-    template: NDArray[np.uint8], inner: slice, rows: NDArray[np.float64], columns: NDArray[np.float64]
+    template: NDArray[np.float64], inner: slice, rows: NDArray[np.float64], columns: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """From a difference of normalised pictures to the eight steps of the map; shape (points, 8)."""
-    grey = template.astype(np.float64)
-    down, right = (gradient[inner, inner].ravel() for gradient in np.gradient(grey / (grey[inner, inner].std() + 1e-9)))
+    contrast = template[inner, inner].std() + 1e-9
+    down, right = (gradient[inner, inner].ravel() for gradient in np.gradient(template / contrast))
     outwards = right * columns + down * rows
     affine = [right, right * columns, right * rows, down, down * columns, down * rows]
     jacobian = np.stack([*affine, -outwards * columns, -outwards * rows], axis=1)
@@ -74,7 +76,14 @@ def _composed(warp: NDArray[np.float64], steps: NDArray[np.float64]) -> NDArray[
     return np.asarray(moved / moved[:, 2:, 2:], np.float64)
 
 
-def _sampled(grids: NDArray[np.uint8], places: NDArray[np.float64]) -> NDArray[np.float64]:
+def _smoothed(grids: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Each cell with its neighbours, weighed 1, 2, 1 down and across; the edge goes on outside."""
+    padded = np.pad(grids.astype(np.float64), [(0, 0)] * (grids.ndim - 2) + [(1, 1), (1, 1)], mode="edge")
+    down = padded[..., :-2, :] + 2 * padded[..., 1:-1, :] + padded[..., 2:, :]
+    return np.asarray((down[..., :-2] + 2 * down[..., 1:-1] + down[..., 2:]) / 16)
+
+
+def _sampled(grids: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[np.float64]:
     """Each grid at its own ``places``, shape (m, 2, points), x first; bilinear, the edge goes on outside."""
     last = grids.shape[1] - 1
     x, y = (np.clip(places[:, axis], 0, last) for axis in (0, 1))
@@ -86,8 +95,7 @@ def _sampled(grids: NDArray[np.uint8], places: NDArray[np.float64]) -> NDArray[n
     return np.asarray(upper * (1 - down) + lower * down)
 
 
-def _normalised(values: NDArray[np.generic]) -> NDArray[np.float64]:
+def _normalised(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Each row with mean 0 and variance 1."""
-    floats = values.astype(np.float64)
-    floats -= floats.mean(axis=1, keepdims=True)
-    return np.asarray(floats / (floats.std(axis=1, keepdims=True) + 1e-9), np.float64)
+    around = values - values.mean(axis=1, keepdims=True)
+    return np.asarray(around / (around.std(axis=1, keepdims=True) + 1e-9))

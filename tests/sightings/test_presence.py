@@ -107,6 +107,15 @@ def test_a_slide_that_fills_the_screen_is_a_static_image(broadcast: Broadcast, w
     assert watch(broadcast(room)).presence is Presence.STATIC_IMAGE
 
 
+@pytest.mark.parametrize("portrait", [OBAMA_OFFICIAL, OBAMA_SENATE])
+def test_a_slide_that_is_zoomed_over_and_over_is_a_static_image(
+    portrait: Portrait, broadcast: Broadcast, watch: Watch
+) -> None:
+    sighting = watch(broadcast(scenes.zoomed(portrait, 100, 300, seconds=7) * 2))
+    assert sighting.presence is Presence.STATIC_IMAGE
+    assert sighting.samples_seen > 12
+
+
 def test_a_large_poster_of_somebody_else_does_not_turn_a_clone_into_background(
     man: list[Picture],
     clone: list[Picture],

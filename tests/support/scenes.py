@@ -57,6 +57,19 @@ def with_print(
     return [_laid(picture, paper, face_px, at, index / FPS, sway) for index, picture in enumerate(room)]
 
 
+def zoomed(portrait: Portrait, from_px: float, to_px: float, *, seconds: int) -> list[Picture]:
+    """The portrait all over the picture, its face growing from one height to the other: how a slide is made to move."""
+    photo, face = portrait.read(), portrait.face
+    middle = np.array([face.x1 + face.x2, face.y1 + face.y2]) / 2
+    pictures = []
+    for scale in np.linspace(from_px, to_px, seconds * FPS) / face.height:
+        x, y = np.array([WIDTH, HEIGHT]) / 2 - scale * middle
+        matrix = np.array([[scale, 0, x], [0, scale, y]])
+        shown = cv2.warpAffine(photo, matrix, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE)
+        pictures.append(np.asarray(shown, np.uint8))
+    return pictures
+
+
 def wall(count: int = SECONDS * FPS) -> list[Picture]:
     """A room with nobody in it."""
     room = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
