@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.faces.face import Embedding
-from monitor.gallery.embedding_blocks import blocks
+from monitor.gallery.embedding_blocks import blocks, side_by_side
 from monitor.gallery.long_sequence import LongSequence
 
 LEAST_CANDIDATES = 3072
@@ -120,9 +120,8 @@ class CodedIndex:
         rows: NDArray[np.int64],
     ) -> None:
         """Fill ``cosines`` and ``rows`` with the nearest of ``candidates``; of two as near, the smaller row first."""
-        # Several times as fast as np.stack; and a product by matrix would wake the threads of NumPy's BLAS for nothing.
-        gathered = np.concatenate(self._embeddings.at(candidates))
-        exact = np.vecdot(gathered.reshape(len(candidates), -1), probe)
+        # A product by matrix would wake the threads of NumPy's BLAS for nothing.
+        exact = np.vecdot(side_by_side(self._embeddings.at(candidates)), probe)
         nearest = np.lexsort((candidates, -exact))[: len(rows)]
         cosines[: len(nearest)] = exact[nearest]
         rows[: len(nearest)] = candidates[nearest]

@@ -29,14 +29,15 @@ class ReferenceIndex:
 
     def __init__(self, embeddings: Sequence[Embedding], previous: ReferenceIndex | None = None) -> None:
         """
-        :param embeddings: each of shape (D,), float32, L2-normalised, or one array of shape (N, D); N >= 1. Must not
-            be changed afterwards.
+        :param embeddings: each of shape (D,), float32, contiguous, L2-normalised, or one array of shape (N, D); N >= 1.
+            Must not be changed afterwards.
         :param previous: an index of nearly the same embeddings (the same objects), which makes this one quicker to
             build where there are very many.
         """
-        shapes = {np.shape(embedding) for embedding in embeddings}
-        if len(shapes) != 1 or len(shape := next(iter(shapes))) != 1:
-            raise ValueError(f"embeddings have the shapes {sorted(shapes)}, expected one shape (D,)")
+        kinds = {(embedding.shape, embedding.dtype) for embedding in embeddings}
+        shape, dtype = next(iter(kinds), ((), None))
+        if len(kinds) != 1 or len(shape) != 1 or dtype != np.float32:
+            raise ValueError(f"embeddings are {sorted(map(str, kinds))}, expected one shape (D,), float32")
         self.count, self.dimension = len(embeddings), shape[0]
         self._index: ExactIndex | CodedIndex
         if 4 * self.count * self.dimension <= EXACT_UP_TO_BYTES:

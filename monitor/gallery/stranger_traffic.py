@@ -17,6 +17,7 @@ from monitor.errors import GalleryError
 from monitor.faces.face import Embedding
 from monitor.gallery.calibration_file import replace_file
 from monitor.gallery.calibration_fit import Observed
+from monitor.gallery.embedding_blocks import side_by_side
 from monitor.gallery.snapshot import GallerySnapshot
 
 log = logging.getLogger(__name__)
@@ -175,7 +176,7 @@ class _Cohort:
         owners = [reference.identity_id for reference in used]
         self._starts = [i for i, owner in enumerate(owners) if i == 0 or owners[i - 1] != owner]
         self.identities = [owners[start] for start in self._starts]
-        self._references = np.stack([reference.embedding for reference in used]) if used else None
+        self._references = side_by_side([reference.embedding for reference in used]) if used else None
 
     def similarities(self, probe: Embedding) -> NDArray[np.float32]:
         """The highest similarity over each identity's references, in the order of ``identities``."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
+import timeit
 from dataclasses import replace
 
 import faiss
@@ -15,6 +17,7 @@ from support.waiting import wait_for
 from monitor.bench.gallery_faces import Crowd, make_crowd
 from monitor.gallery import index as index_module
 from monitor.gallery.coded_index import LEAST_CANDIDATES, CodedIndex
+from monitor.gallery.embedding_blocks import side_by_side
 from monitor.gallery.identity import Reference
 from monitor.gallery.index import ReferenceIndex
 from monitor.gallery.matcher import Matcher
@@ -185,10 +188,29 @@ def test_references_that_are_alike_are_all_found_the_first_one_first() -> None:
     np.testing.assert_allclose(cosines, 1, atol=1e-6)
 
 
-@pytest.mark.parametrize("embeddings", [[], [np.zeros(4, np.float32), np.zeros(5, np.float32)], [np.float32(1)]])
-def test_embeddings_of_no_common_shape_are_refused(embeddings: list[np.ndarray]) -> None:
+@pytest.mark.parametrize(
+    "embeddings",
+    [[], [np.zeros(4, np.float32), np.zeros(5, np.float32)], [np.float32(1)], [np.zeros(4)]],
+    ids=["none", "two shapes", "a number", "float64"],
+)
+def test_embeddings_of_no_common_shape_or_not_of_float32_are_refused(embeddings: list[np.ndarray]) -> None:
     with pytest.raises(ValueError, match=r"expected one shape \(D,\)"):
         ReferenceIndex(embeddings)
+
+
+def test_putting_embeddings_side_by_side_does_not_wait_for_a_busy_thread_again_and_again() -> None:
+    embeddings = list(np.random.default_rng(5).random((5000, 512), np.float32))
+    stopped = threading.Event()
+    busy = threading.Thread(target=lambda: all(not stopped.is_set() for _ in itertools.count()))
+    busy.start()
+    try:
+        # Waiting once for each of them takes over a second.
+        took = min(timeit.repeat(lambda: side_by_side(embeddings), number=1, repeat=5))
+    finally:
+        stopped.set()
+        busy.join()
+    assert took < 0.2
+    assert (side_by_side(embeddings) == np.stack(embeddings)).all()
 
 
 def owned(crowd: Crowd) -> list[Reference]:
