@@ -1,6 +1,7 @@
 # make demo     four live rooms on this machine, the real daemon, the alerts as they fire
 # make run      the daemon with config/monitor.yaml
 # make test     every test; installs what they need where it may
+# make test-openvino  those of the networks with OpenVINO installed, in a virtual environment of their own
 # make check    ruff, mypy, import-linter
 # make lock     resolve deploy/requirements/*.txt anew (needs uv)
 #
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 LISTS := deploy/requirements
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps
 
-.PHONY: install demo run test test-requirements check lock clean
+.PHONY: install demo run test test-openvino test-requirements check lock clean
 
 install: $(VENV)/.installed-$(PROFILE)
 
@@ -45,6 +46,10 @@ test-requirements: $(VENV)/.installed-test
 
 test: test-requirements
 	@$(BIN)/pytest
+
+test-openvino:
+	@$(MAKE) --no-print-directory VENV=build/openvino PROFILE=openvino test-requirements
+	@build/openvino/bin/pytest tests/faces
 
 check: $(VENV)/.installed-test
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

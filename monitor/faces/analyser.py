@@ -15,7 +15,7 @@ from monitor.faces.embedded import Embedder
 from monitor.faces.face import Box, Embedding, Face, PackInfo, SettledFace
 from monitor.faces.gate import GateVerdict, judge
 from monitor.faces.grid import face_grid
-from monitor.faces.inset import inset_around
+from monitor.faces.inset import FRAMED_BESIDE, inset_around
 from monitor.faces.levelling import Leveller
 from monitor.faces.quality import ClarityNetwork, measure
 from monitor.faces.settled import recognised
@@ -72,7 +72,7 @@ class FaceAnalyser:
         embeddings = self._embedded(picture, found, crops, chosen)
         boxes = [face.box for face in faces]
         for i in chosen:
-            inset = inset_around(picture, boxes[i]) if _is_beside_a_larger(i, boxes) else None
+            inset = inset_around(picture, boxes[i]) if _is_outshone(i, boxes) else None
             faces[i] = replace(faces[i], grid=good[i].grid, embedding=embeddings[i], inset=inset)
         for i, number in known.items():
             faces[i] = replace(good[i], settled=number)
@@ -137,5 +137,5 @@ def _box(corners: NDArray[np.float32]) -> Box:
     return Box(x1=x1, y1=y1, x2=x2, y2=y2)
 
 
-def _is_beside_a_larger(index: int, boxes: list[Box]) -> bool:
-    return any(box.height > boxes[index].height for box in boxes)
+def _is_outshone(index: int, boxes: list[Box]) -> bool:
+    return any(box.height >= FRAMED_BESIDE * boxes[index].height for box in boxes)

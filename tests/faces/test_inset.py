@@ -57,3 +57,15 @@ def test_only_the_smaller_of_two_faces_is_searched_for_a_frame(
     assert framed.inset is not None
     assert abs(framed.inset.x1 - 470) <= 2
     assert [len(face.grid) for face in (large, framed)] == [GRID_SIDE**2] * 2
+
+
+def test_a_face_nearly_as_high_as_the_highest_is_not_searched_for_a_frame(
+    analyser: FaceAnalyser, portraits: dict[str, Picture]
+) -> None:
+    picture = room_picture(portraits["obama_official_portrait"])
+    framed = cv2.resize(portraits["obama_senate_portrait"], None, fx=0.27, fy=0.27, interpolation=cv2.INTER_AREA)
+    picture[20 : 20 + framed.shape[0], 440 : 440 + framed.shape[1]] = framed
+    beside = max(analyser.faces(picture), key=lambda face: face.box.x1)
+    assert inset_around(picture, beside.box) is not None
+    assert beside.embedding is not None
+    assert beside.inset is None

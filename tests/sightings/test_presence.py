@@ -19,6 +19,7 @@ from monitor.demo.face_swap import open_detector, swapped_heads
 from monitor.demo.portraits import OBAMA_OFFICIAL, OBAMA_SENATE, Portrait
 from monitor.faces.analyser import FaceAnalyser
 from monitor.faces.face import GRID_SIDE, Box
+from monitor.faces.inset import FRAMED_BESIDE
 from monitor.sightings.presence import RIGID_FROM, Bearing, Presence, Rival, View, presence_of
 from monitor.sightings.rigidity import planar_agreement
 from monitor.sightings.sighting import Sample
@@ -188,7 +189,7 @@ BEARING = Bearing(views=5, face_share=0.3, rigidity=0.8, travel=0.4, outshone=0.
         ({"rigidity": None}, Presence.PRESENTER),
         ({"face_share": 0.02}, Presence.PRESENTER),
         ({"framed": 1.0}, Presence.PRESENTER),
-        ({"outshone": 1.3, "framed": 1.0}, Presence.PRESENTER),
+        ({"outshone": FRAMED_BESIDE, "framed": 1.0}, Presence.PRESENTER),
         ({"outshone": 2.0}, Presence.PRESENTER),
         ({"outshone": 2.0, "framed": 1.0}, Presence.INSET),
         ({"outshone": 3.0, "framed": 0.4}, Presence.BACKGROUND),
