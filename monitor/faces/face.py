@@ -150,7 +150,7 @@ class Face:
     """Mean luma of ``GRID_SIDE`` x ``GRID_SIDE`` cells of the aligned crop, row by row; empty for a face that is
     neither embedded nor settled. Like an embedding it is kept only while its track lives, and never written."""
     inset: Box | None = None
-    """The straight-edged upright frame around it, as of a picture in picture. Looked for only beside a much larger face."""
+    """The straight-edged upright frame around it, as of a picture in picture; looked for only beside a larger face."""
     settled: int | None = None
     """The number of the :class:`SettledFace` that it was taken for instead of being embedded."""
 
