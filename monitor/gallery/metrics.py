@@ -15,7 +15,7 @@ class GalleryMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.identities = Gauge(
-            "monitor_gallery_identities", "Protected people in the gallery in use.", registry=registry
+            "monitor_gallery_identities", "People with an accepted photo in the gallery in use.", registry=registry
         )
         self.references = Gauge(
             "monitor_gallery_references", "Accepted photos in the gallery in use.", registry=registry
@@ -53,7 +53,7 @@ class GalleryMetrics:
 
     def show(self, snapshot: GallerySnapshot) -> None:
         """Set the gauges to what ``snapshot`` holds."""
-        self.identities.set(len(snapshot.identities))
+        self.identities.set(len(snapshot.protected))
         self.references.set(len(snapshot.references))
         self.look_alikes.set(len(snapshot.look_alikes))
         self.errors.set(len(snapshot.errors))

@@ -29,7 +29,8 @@ class SightingsMetrics:
         )
         self.false_alerts_expected = Gauge(
             "monitor_false_alerts_expected_per_day",
-            "False alerts a day to expect of as many rooms and identities as there are now, by the calibration in use; "
+            "False alerts a day to expect of as many rooms and identities as there are now, "
+            "in proportion to the budget, if the calibration is right; "
             "above sightings.alert_budget.false_alerts_per_day the budget's rooms or identities are too few.",
             registry=registry,
         )

@@ -54,7 +54,7 @@ class StreamsConfig(BaseModel):
         ge=0,
         le=300,
         description="Most seconds of encoded video kept for each stream. 0: only keyframes are read and none is kept, "
-        "so a candidate is confirmed by the keyframes that follow, and evidence has no clip.",
+        "so a candidate is confirmed by the keyframes that follow.",
     )
     rendition_face_px: float = Field(
         48.0,

@@ -52,7 +52,8 @@ class StreamMetrics:
         )
         self.unwatched = Counter(
             "monitor_stream_unwatched_seconds",
-            "Seconds in which nothing of a configured stream that had not ended was looked at, by the reason.",
+            "Seconds in which nothing of a configured stream was looked at, unless its broadcast had come to its end, "
+            "by the reason.",
             ["reason"],
             registry=registry,
         )

@@ -155,7 +155,7 @@ async def test_metrics_show_the_gallery_in_use(folder: Folder, gallery: Gallery,
     values = {
         name: registry.get_sample_value(f"monitor_gallery_{name}") for name in ("identities", "references", "errors")
     }
-    assert values == {"identities": 2, "references": 1, "errors": 1}
+    assert values == {"identities": 1, "references": 1, "errors": 1}
     assert registry.get_sample_value("monitor_gallery_refused_photos", {"reason": "unreadable"}) == 1
     shutil.rmtree(folder.root)
     with pytest.raises(GalleryError):
