@@ -1,7 +1,7 @@
 # make demo     four live rooms on this machine, the real daemon, the alerts as they fire
 # make run      the daemon with config/monitor.yaml
 # make test     every test; installs what they need where it may
-# make test-openvino  those of the networks with OpenVINO installed, in a virtual environment of their own
+# make test-openvino    those of the networks, with OpenVINO, in a virtual environment of their own
 # make check    ruff, mypy, import-linter
 # make lock     resolve deploy/requirements/*.txt anew (needs uv)
 #
@@ -49,7 +49,7 @@ test: test-requirements
 
 test-openvino:
 	@$(MAKE) --no-print-directory VENV=build/openvino PROFILE=openvino test-requirements
-	@build/openvino/bin/pytest tests/faces
+	@build/openvino/bin/pytest $(addprefix tests/faces/test_,choice.py packs.py pool.py confinement.py)
 
 check: $(VENV)/.installed-test
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
