@@ -185,7 +185,9 @@ async def test_no_more_than_the_limit_is_under_way_and_each_end_lets_the_next_be
         for one in shown:
             await post.tell(one, receivers=["chosen"])
         for ended in range(3):
-            await wait_for(lambda n=AT_ONCE + ended: len(receiver.tried) == n, timeout_s=30, what="the places are taken")
+            await wait_for(
+                lambda n=AT_ONCE + ended: len(receiver.tried) == n, timeout_s=30, what="the places are taken"
+            )
             post.wait(0)
             assert await post.outbox.pending("chosen") == len(shown) - ended
             assert len(receiver.tried) == AT_ONCE + ended
@@ -348,7 +350,9 @@ async def test_a_fault_inside_one_receiver_does_not_end_the_others(
     async with post.dispatching(Faulty(), *post.built(post.webhook(hook.url))):
         await post.tell(incident, receivers=["faulty", "hook"])
         await settled(post, "hook")
-        await wait_for(lambda: "receiver_fault receiver=faulty" in caplog.text, timeout_s=30, what="the fault is logged")
+        await wait_for(
+            lambda: "receiver_fault receiver=faulty" in caplog.text, timeout_s=30, what="the fault is logged"
+        )
 
         async def written() -> bool:
             return [row.attempts for row in await post.reader.deliveries(incident.id)] == [1, 0]

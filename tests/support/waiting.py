@@ -13,9 +13,12 @@ _LONGEST_TURN_S = 0.05
 """A turn of the loop that takes longer is the machine's doing: it had something else to do."""
 
 
-async def wait_for(condition: Callable[[], Awaitable[T] | T], *, timeout_s: float, what: str) -> T:
-    """The first truthy value of ``condition``, asked ten times a second.
+async def wait_for(
+    condition: Callable[[], Awaitable[T] | T], *, timeout_s: float, what: str, every_s: float = 0.1
+) -> T:
+    """The first truthy value of ``condition``.
 
+    :param every_s: 0 for what passes: no turn of the loop is missed.
     :raises AssertionError: when it has none within ``timeout_s``.
     """
     deadline = time.monotonic() + timeout_s
@@ -27,7 +30,7 @@ async def wait_for(condition: Callable[[], Awaitable[T] | T], *, timeout_s: floa
             return value
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout_s:g} s: {what} (last: {value!r})")
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(every_s)
 
 
 async def own_turn() -> float:
