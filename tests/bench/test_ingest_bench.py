@@ -132,11 +132,11 @@ async def test_an_interrupted_bench_leaves_no_process(number: signal.Signals, ca
     bench = start(tmp_path, cache_dir)
     try:
         # Itself, the publisher, and the probes of more than one row.
-        await wait_for(lambda: len(processes_of(tmp_path)) > 6, timeout_s=60, what="the bench has started processes")
+        await wait_for(lambda: len(processes_of(tmp_path)) > 6, timeout_s=120, what="the bench has started processes")
     finally:
         bench.send_signal(number)
     said = await asyncio.to_thread(bench.communicate)
-    await wait_for(lambda: not processes_of(tmp_path), timeout_s=20, what="all processes have ended")
+    await wait_for(lambda: not processes_of(tmp_path), timeout_s=90, what="all processes have ended")
     if number is signal.SIGINT:
         assert (bench.returncode, *said) == (130, "", "")
         assert left_in(tmp_path) == []
