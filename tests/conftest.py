@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import gc
+import signal
 
 import pytest
+
+# A shell without job control starts what it puts into the background with interrupts ignored, and whatever a test
+# starts would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -43,7 +43,7 @@ async def settled(post: Post) -> None:
     async def empty() -> bool:
         return await post.outbox.pending("am") == 0
 
-    await wait_for(empty, timeout_s=10, what="nothing is pending")
+    await wait_for(empty, timeout_s=30, what="nothing is pending")
 
 
 def ends_at(alert: dict[str, Any]) -> datetime:
@@ -145,7 +145,7 @@ async def test_an_open_violation_is_refreshed_each_minute(post: Post, server: Se
             (alert,) = await server.alerts()
             return ends_at(alert) - ends_at(before) == timedelta(seconds=60)
 
-        await wait_for(later, timeout_s=10, what="the alert ends a minute later")
+        await wait_for(later, timeout_s=30, what="the alert ends a minute later")
 
 
 async def test_an_alertmanager_that_restarted_with_no_memory_is_told_again(
@@ -173,7 +173,7 @@ async def test_a_monitor_that_restarted_keeps_the_alert_firing(post: Post, serve
         async def later() -> bool:
             return ends_at((await server.alerts())[0]) > ends_at(before)
 
-        await wait_for(later, timeout_s=10, what="the alert was sent again")
+        await wait_for(later, timeout_s=30, what="the alert was sent again")
         await post.resolve(incident, receivers=["am"])
         await settled(post)
 
@@ -191,7 +191,7 @@ async def test_what_happened_while_alertmanager_was_down_arrives_in_order(
         async def tried() -> bool:
             return (await post.reader.deliveries(other.id))[0].attempts > 0
 
-        await wait_for(tried, timeout_s=10, what="a first attempt failed")
+        await wait_for(tried, timeout_s=30, what="a first attempt failed")
         await server.start()
         post.wait(5)
         await settled(post)

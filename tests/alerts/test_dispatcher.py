@@ -30,31 +30,30 @@ def rooms(incident: Incident, count: int) -> list[Incident]:
 
 
 async def received(hook: Hook, count: int) -> None:
-    await wait_for(lambda: len(hook.receipts) >= count, timeout_s=5, what=f"{count} requests")
+    await wait_for(lambda: len(hook.receipts) >= count, timeout_s=30, what=f"{count} requests")
 
 
 async def settled(post: Post, receiver: str = "hook") -> None:
     async def empty() -> bool:
         return await post.outbox.pending(receiver) == 0
 
-    await wait_for(empty, timeout_s=5, what="nothing is pending")
+    await wait_for(empty, timeout_s=30, what="nothing is pending")
 
 
 async def failed(post: Post, incident: Incident, attempts: int) -> None:
     async def counted() -> bool:
         return (await post.reader.deliveries(incident.id))[0].attempts == attempts
 
-    await wait_for(counted, timeout_s=5, what=f"{attempts} failed attempts are written")
+    await wait_for(counted, timeout_s=30, what=f"{attempts} failed attempts are written")
 
 
 async def test_a_row_is_delivered_at_once_when_the_dispatcher_is_nudged(
-    post: Post, hook: Hook, incident: Incident
+    post: Post, hook: Hook, incident: Incident, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("monitor.alerts.dispatcher.POLL_S", 3600.0)
     async with post.dispatching(*post.built(post.webhook(hook.url))):
         await post.tell(incident)
-        began = asyncio.get_running_loop().time()
         await settled(post)
-        assert asyncio.get_running_loop().time() - began < 0.9, "faster than the poll"
     assert hook.types == ["incident.opened"]
     (row,) = await post.reader.deliveries(incident.id)
     assert hook.receipts[0].id == row.id
@@ -147,7 +146,7 @@ async def test_an_incidents_order_stays_whatever_fails(post: Post, incident: Inc
         for sequence in (1, 2, 3):
             for one in shown:
                 await post.tell(replace(one, sequence=sequence), Transition.UPDATED, ["chosen"])
-        await wait_for(sent, timeout_s=10, what="all is delivered")
+        await wait_for(sent, timeout_s=60, what="all is delivered")
     assert len(receiver.tried) > len(receiver.taken), "some attempts failed"
     for one in shown:
         tried = [sequence for name, sequence in receiver.tried if name == one.id]
@@ -164,10 +163,10 @@ async def test_an_alert_that_hangs_holds_back_its_own_incident_only(post: Post, 
         for one in (incident, *others):
             await post.tell(one, receivers=["chosen"])
         await post.resolve(incident, ["chosen"])
-        await wait_for(lambda: len(receiver.taken) == len(others), timeout_s=5, what="the others have theirs")
+        await wait_for(lambda: len(receiver.taken) == len(others), timeout_s=30, what="the others have theirs")
         late = replace(incident, id="late", key=replace(incident.key, room="late"))
         await post.tell(late, receivers=["chosen"])
-        await wait_for(lambda: receiver.of(late) == [1], timeout_s=5, what="a later one as well")
+        await wait_for(lambda: receiver.of(late) == [1], timeout_s=30, what="a later one as well")
         assert receiver.of(incident) == []
         stuck.set()
         await settled(post, "chosen")
@@ -186,7 +185,9 @@ async def test_no_more_than_the_limit_is_under_way_and_each_end_lets_the_next_be
         for one in shown:
             await post.tell(one, receivers=["chosen"])
         for ended in range(3):
-            await wait_for(lambda n=AT_ONCE + ended: len(receiver.tried) == n, timeout_s=5, what="the places are taken")
+            await wait_for(
+                lambda n=AT_ONCE + ended: len(receiver.tried) == n, timeout_s=30, what="the places are taken"
+            )
             post.wait(0)
             assert await post.outbox.pending("chosen") == len(shown) - ended
             assert len(receiver.tried) == AT_ONCE + ended
@@ -210,9 +211,9 @@ async def test_repeating_what_is_in_force_holds_back_nothing_new_and_never_follo
         receiver.hangs = {one.id: stuck for one in shown}
         before = len(receiver.tried)
         post.wait(60)
-        await wait_for(lambda: len(receiver.tried) > before, timeout_s=5, what="the repetition began")
+        await wait_for(lambda: len(receiver.tried) > before, timeout_s=30, what="the repetition began")
         await post.tell(incident, receivers=["chosen"])
-        await wait_for(lambda: receiver.of(incident) == [1], timeout_s=5, what="the new one is delivered meanwhile")
+        await wait_for(lambda: receiver.of(incident) == [1], timeout_s=30, what="the new one is delivered meanwhile")
         for one in shown:
             await post.resolve(one, ["chosen"])
         stuck.set()
@@ -295,7 +296,7 @@ async def test_a_receiver_that_is_gone_is_left_alone_until_the_next_start_and_it
         await post.resolve(incident)
         post.wait(200)
         await wait_for(
-            lambda: post.metric("monitor_alerts_pending", receiver="hook") == 2, timeout_s=5, what="both rows wait"
+            lambda: post.metric("monitor_alerts_pending", receiver="hook") == 2, timeout_s=30, what="both rows wait"
         )
         assert post.metric("monitor_alert_receiver_disabled", receiver="hook") == 1
         assert len(hook.receipts) == 1
@@ -329,7 +330,7 @@ async def test_a_database_that_fails_delays_and_loses_nothing(
     connection = sqlite3.connect(post.database.path, isolation_level=None)
     connection.execute("CREATE TRIGGER refuse BEFORE UPDATE ON outbox BEGIN SELECT RAISE(FAIL, 'disk full'); END")
     async with post.dispatching(*post.built(post.webhook(hook.url))):
-        await wait_for(lambda: "reason=database" in caplog.text, timeout_s=5, what="the failure is logged")
+        await wait_for(lambda: "reason=database" in caplog.text, timeout_s=30, what="the failure is logged")
         connection.execute("DROP TRIGGER refuse")
         connection.close()
         await settled(post)
@@ -349,12 +350,14 @@ async def test_a_fault_inside_one_receiver_does_not_end_the_others(
     async with post.dispatching(Faulty(), *post.built(post.webhook(hook.url))):
         await post.tell(incident, receivers=["faulty", "hook"])
         await settled(post, "hook")
-        await wait_for(lambda: "receiver_fault receiver=faulty" in caplog.text, timeout_s=5, what="the fault is logged")
+        await wait_for(
+            lambda: "receiver_fault receiver=faulty" in caplog.text, timeout_s=30, what="the fault is logged"
+        )
 
         async def written() -> bool:
             return [row.attempts for row in await post.reader.deliveries(incident.id)] == [1, 0]
 
-        await wait_for(written, timeout_s=5, what="the fault counts as a failed attempt")
+        await wait_for(written, timeout_s=30, what="the fault counts as a failed attempt")
 
 
 async def test_alerts_in_force_are_sent_again_until_they_are_resolved(post: Post, incident: Incident) -> None:
@@ -375,7 +378,7 @@ async def test_alerts_in_force_are_sent_again_until_they_are_resolved(post: Post
         for count in (2, 3):
             post.wait(59.9)
             post.wait(0.1)
-            await wait_for(lambda count=count: len(receiver.sent) == count, timeout_s=5, what=f"{count} sent")
+            await wait_for(lambda count=count: len(receiver.sent) == count, timeout_s=30, what=f"{count} sent")
         await post.resolve(incident, receivers=["forgetful"])
         await settled(post, "forgetful")
         post.wait(60)
@@ -383,8 +386,12 @@ async def test_alerts_in_force_are_sent_again_until_they_are_resolved(post: Post
         await post.tell(replace(incident, id="other"), receivers=["forgetful"])
         await settled(post, "forgetful")
     kinds = [kind for kind, _ in receiver.sent]
-    assert kinds == ["opened", "opened", "opened", "resolved", "opened"]
-    assert len({webhook_id for _, webhook_id in receiver.sent[:3]}) == 1
+    assert kinds[:4] == ["opened", "opened", "opened", "resolved"]
+    # Delivered in the very turn that is due for refreshing, the other one may at once be sent again.
+    assert set(kinds[4:]) == {"opened"}
+    first, other = ({webhook_id for _, webhook_id in sent} for sent in (receiver.sent[:3], receiver.sent[4:]))
+    assert len(first) == len(other) == 1
+    assert first != other
 
 
 async def test_without_receivers_it_has_nothing_to_do(post: Post) -> None:

@@ -66,7 +66,9 @@ def test_json_has_a_row_whose_figures_are_in_order(
     assert 0 < row["floor_ms_per_face"] < row["opencv_ms_per_face"]
     assert 0.9999 <= row["min_cosine"] <= 1.00001
     assert row["pool_workers"] == 1
-    assert 0.2 < row["pool_frames_per_s"] / row["frames_per_s_per_core"] < 1.2
+    assert row["pool_frames_per_s"] < 1.2 * row["frames_per_s_per_core"]
+    # Of the five jobs the one worker's two callers wait for four in turn at the most.
+    assert row["pool_frames_per_s"] >= 1000 / row["pool_p99_ms"]
     assert row["frames_per_s_per_core"] == pytest.approx(1000 / row["ms_per_frame"], rel=0.01)
 
 

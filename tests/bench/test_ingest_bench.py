@@ -30,7 +30,7 @@ TINY = ingest.Plan(
     counted=2,
     opencv=1,
     warm_s=1.0,
-    window_s=6.0,
+    window_s=12.0,
     opencv_s=4.0,
     settle_s=1.0,
     together=True,
@@ -91,7 +91,7 @@ def test_json_has_a_row_for_each_kind_whose_figures_are_in_order(
     for row in said["rows"]:
         assert row.keys() == ROW.to_dict().keys()
         cpu, sent = row["cpu_s_per_stream_s"], row["bytes_per_stream_s"]
-        # CPU is told in hundredths of a second: a tenth of what the floor takes in so short a window.
+        # CPU is told in hundredths of a second, and the floor takes less than half a second in so short a window.
         assert 0 < cpu["floor"] <= 1.1 * cpu["ours"]
         assert cpu["ours"] < cpu["opencv"]
         assert 0 < sent["ours"] <= 1.2 * sent["libav_master"]
@@ -132,11 +132,11 @@ async def test_an_interrupted_bench_leaves_no_process(number: signal.Signals, ca
     bench = start(tmp_path, cache_dir)
     try:
         # Itself, the publisher, and the probes of more than one row.
-        await wait_for(lambda: len(processes_of(tmp_path)) > 6, timeout_s=60, what="the bench has started processes")
+        await wait_for(lambda: len(processes_of(tmp_path)) > 6, timeout_s=120, what="the bench has started processes")
     finally:
         bench.send_signal(number)
     said = await asyncio.to_thread(bench.communicate)
-    await wait_for(lambda: not processes_of(tmp_path), timeout_s=20, what="all processes have ended")
+    await wait_for(lambda: not processes_of(tmp_path), timeout_s=90, what="all processes have ended")
     if number is signal.SIGINT:
         assert (bench.returncode, *said) == (130, "", "")
         assert left_in(tmp_path) == []

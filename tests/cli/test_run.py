@@ -21,7 +21,7 @@ async def test_as_many_files_may_be_open_as_the_system_lets_a_user_have(tmp_path
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, before)
         assert daemon.process is not None
-        await wait_for(lambda: "daemon_started" in daemon.log, timeout_s=30, what="the daemon runs")
+        await wait_for(lambda: "daemon_started" in daemon.log, timeout_s=120, what="the daemon runs")
         assert resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE) == (min(hard, 65_536), hard)
 
 
@@ -33,12 +33,12 @@ async def test_sighup_reads_the_streams_file_again_and_a_bad_one_changes_nothing
     async with daemon_folder(tmp_path, streams=[room("one"), room("two")], receivers=[]) as daemon:
         await daemon.start()
         assert daemon.process is not None
-        await wait_for(lambda: "daemon_started" in daemon.log, timeout_s=30, what="the daemon runs")
+        await wait_for(lambda: "daemon_started" in daemon.log, timeout_s=120, what="the daemon runs")
 
         async def hang_up(text: str, said: str) -> set[str]:
             (tmp_path / "streams.yaml").write_text(text)
             daemon.process.send_signal(signal.SIGHUP)
-            await wait_for(lambda: said in daemon.log, timeout_s=10, what=said)
+            await wait_for(lambda: said in daemon.log, timeout_s=60, what=said)
             return {row["id"] for row in (await daemon.get("/api/v1/streams"))["streams"]}
 
         after = await hang_up(yaml.safe_dump({"streams": [room("two"), room("three")]}), "streams_file_read")

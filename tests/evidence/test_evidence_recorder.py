@@ -60,7 +60,11 @@ def registry() -> CollectorRegistry:
 
 
 @pytest.fixture
-def recorder(tmp_path: Path, pencil: Pencil, registry: CollectorRegistry) -> EvidenceRecorder:
+def recorder(
+    tmp_path: Path, pencil: Pencil, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> EvidenceRecorder:
+    for limit in ("DRAW_WITHIN_S", "WRITE_WITHIN_S"):
+        monkeypatch.setattr(f"monitor.evidence.recorder.{limit}", 60.0)
     return EvidenceRecorder(tmp_path / "evidence", pencil, ManualClock(now=START), EvidenceMetrics(registry), "0.1.0")
 
 
@@ -299,7 +303,7 @@ async def test_a_disk_that_is_slow_is_given_up_and_what_it_wrote_in_the_end_is_t
         assert not (tmp_path / "evidence" / make_incident().id).exists()
         awake.set()
         manifest = tmp_path / "evidence" / make_incident().id / "manifest.json"
-        await wait_for(manifest.exists, timeout_s=5, what="the late write")
+        await wait_for(manifest.exists, timeout_s=30, what="the late write")
     assert await record(recorder, similarity=0.9) == hashlib.sha256(manifest.read_bytes()).hexdigest()
 
 

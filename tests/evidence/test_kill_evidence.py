@@ -37,7 +37,7 @@ async def write_until_killed(folder: Path) -> list[tuple[str, int]]:
     return [(incident.decode(), int(count)) for incident, count in complete]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 async def test_after_kills_every_evidence_that_was_noted_is_on_disk_and_every_escalation_told_has_its_own(
     tmp_path: Path,
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 from support.gallery import Folder, MemoryStore, PreparedAnalyser
+from support.waiting import own_turn
 
 from monitor.clock import SystemClock
 from monitor.gallery.config import GalleryConfig
@@ -67,14 +68,13 @@ async def watched(gallery: Gallery) -> AsyncIterator[Gallery]:
 
 @pytest.fixture
 def until() -> Callable[[Callable[[], bool], float], Awaitable[float]]:
-    """Waits for a condition; returns the seconds it took, fails at the deadline."""
+    """Waits for a condition; returns the seconds of the loop's own time that it took, fails at the deadline."""
 
     async def wait(condition: Callable[[], bool], deadline_s: float) -> float:
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+        passed = 0.0
         while not condition():
-            assert loop.time() - started < deadline_s, f"not within {deadline_s} s"
-            await asyncio.sleep(0.01)
-        return loop.time() - started
+            assert passed < deadline_s, f"not within {deadline_s} s"
+            passed += await own_turn()
+        return passed
 
     return wait

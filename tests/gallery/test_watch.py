@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from pathlib import Path
+
+from support.waiting import in_own_time
 
 from monitor.clock import SystemClock
 from monitor.gallery.watch import folder_changes
@@ -15,6 +16,6 @@ async def test_what_changes_just_after_a_folder_was_made_is_told_at_once(tmp_pat
         await anext(changes)
         # The folder appears while what was told, that it is missing, is being acted upon.
         (folder / "ann").mkdir(parents=True)
-        await asyncio.wait_for(anext(changes), 1)
+        await in_own_time(anext(changes), 1.5)
         (folder / "eve").mkdir()
-        await asyncio.wait_for(anext(changes), 1)
+        await in_own_time(anext(changes), 1.5)

@@ -221,7 +221,7 @@ async def test_readers_are_not_held_up_by_a_writer(database: Database) -> None:
 
     writing = asyncio.create_task(database.write(slow))
     await inside.wait()
-    assert await asyncio.wait_for(database.read(count), 2) == 0
+    assert await asyncio.wait_for(database.read(count), 30) == 0
     go_on.set()
     await writing
     assert await database.read(count) == 1

@@ -35,7 +35,7 @@ async def write_until_killed(url: str) -> list[tuple[str, int]]:
     return [(incident.decode(), int(sequence)) for incident, sequence in complete]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 async def test_after_kills_no_incident_is_lost_or_doubled_and_each_transition_has_its_rows(tmp_path: Path) -> None:
     random.seed(9)
     database = tmp_path / "monitor.db"
