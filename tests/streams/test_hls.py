@@ -13,6 +13,7 @@ from support.video import clip_bytes, fmp4_segments, ts_segments
 from support.watching import QUICK, make_stream, until, watching
 
 from monitor.errors import StreamError, StreamReason
+from monitor.streams.feed import StreamFeed
 from monitor.streams.http import Fetched
 from monitor.streams.playlist import MediaPlaylist, Variant, choose_variant, frozen_after, poll_after
 from monitor.streams.playlist_text import parse
@@ -93,6 +94,23 @@ async def test_every_keyframe_of_a_long_live_segment_reaches_the_consumer(server
     server.serve("/l/index.m3u8", playlist(["0.ts"], segment_s=4))
     async with watching(make_stream(server.url("/l/index.m3u8"))) as watch:
         await until(lambda: len(watch.frames["room"]) == 4)
+        assert watch.status().frames_dropped == 0
+
+
+async def test_a_loop_that_was_held_up_costs_a_waiting_consumer_no_keyframe_of_the_segment(server: HttpServer) -> None:
+    server.serve("/l/0.ts", ts_segments(seconds=4, segment_s=4, gop=10)[0])
+    server.serve("/l/index.m3u8", playlist(["0.ts"], segment_s=4))
+    taken: list[float] = []
+
+    async def consume(feed: StreamFeed) -> None:
+        while True:
+            taken.append((await feed.next_frame()).stream_time)
+            if len(taken) == 1:
+                time.sleep(1.0)  # noqa: ASYNC251 - meanwhile the segment's other three keyframes are due
+
+    async with watching(make_stream(server.url("/l/index.m3u8")), consume=consume) as watch:
+        await until(lambda: watch.status().frames_sampled == 4)
+        await until(lambda: len(taken) == 4 - watch.status().frames_dropped)
         assert watch.status().frames_dropped == 0
 
 
