@@ -55,7 +55,7 @@ async def test_a_room_without_permission_is_alerted_survives_its_publisher_and_i
 
 async def _story(folder: DaemonFolder, alertmanager: Server, url: str, clip: Path) -> None:
     with publisher(clip, url):
-        await wait_for(lambda: firing(alertmanager), timeout_s=30, what="the alert fires")
+        await wait_for(lambda: firing(alertmanager), timeout_s=60, what="the alert fires")
         (alert,) = await firing(alertmanager)
         assert alert["labels"]["identity"] == "barack_obama"
         assert alert["labels"]["account"] == "obama-fan-shop"
@@ -67,7 +67,7 @@ async def _story(folder: DaemonFolder, alertmanager: Server, url: str, clip: Pat
         what="the stream notices that its publisher was killed",
     )
     with publisher(clip, url):
-        await wait_for(lambda: state_is(folder, "live"), timeout_s=30, what="the stream recovers")
+        await wait_for(lambda: state_is(folder, "live"), timeout_s=60, what="the stream recovers")
         seen = first["last_seen_at"]
 
         async def seen_again() -> bool:
