@@ -42,23 +42,23 @@ async def is_live(folder: DaemonFolder, stream_id: str) -> bool:
 
 async def test_rooms_are_added_watched_and_removed_by_the_command_and_survive_a_kill(tmp_path: Path) -> None:
     provisioned = ROOM | {"id": "filed", "url": "http://127.0.0.1:9/none.m3u8"}
-    async with http_server() as server:
-        async with daemon_folder(
-            tmp_path / "daemon", streams=[provisioned], receivers=[{"type": "log", "name": "log"}]
-        ) as folder:
-            folder.configure(web={"port": folder.port, "token": TOKEN})
-            await folder.start()
-            await folder.ready()
-            live = LiveHls(server, ts_segments(seconds=180, gop=5), name="live")
-            await _add(folder, server, live)
-            await folder.kill()
-            await folder.start()
-            await folder.ready()
-            await wait_for(lambda: is_live(folder, "api-1"), timeout_s=30, what="the added room is watched again")
-            assert folder.database.stat().st_mode & 0o077 == 0, "the URLs in it are the owner's alone"
-            await _look_and_remove(folder)
-            assert "s3cret" not in folder.log
-            assert TOKEN not in folder.log
+    async with (
+        http_server() as server,
+        daemon_folder(tmp_path / "daemon", streams=[provisioned], receivers=[{"type": "log", "name": "log"}]) as folder,
+    ):
+        folder.configure(web={"port": folder.port, "token": TOKEN})
+        await folder.start()
+        await folder.ready()
+        live = LiveHls(server, ts_segments(seconds=180, gop=5), name="live")
+        await _add(folder, server, live)
+        await folder.kill()
+        await folder.start()
+        await folder.ready()
+        await wait_for(lambda: is_live(folder, "api-1"), timeout_s=30, what="the added room is watched again")
+        assert folder.database.stat().st_mode & 0o077 == 0, "the URLs in it are the owner's alone"
+        await _look_and_remove(folder)
+        assert "s3cret" not in folder.log
+        assert TOKEN not in folder.log
 
 
 async def _add(folder: DaemonFolder, server: HttpServer, live: LiveHls) -> None:
