@@ -22,7 +22,7 @@ from monitor.errors import StreamReason
 from monitor.streams.stream import StreamState
 
 needs_rtmp = pytest.mark.skipif(bool(missing_programs()), reason=missing_programs() or "all there")
-LIVE = QUICK.model_copy(update={"open_timeout_s": 8.0, "read_timeout_s": 3.0, "sample_interval": 1.0})
+LIVE = QUICK.model_copy(update={"open_timeout_s": 8.0, "read_timeout_s": 3.0, "stall_grace_s": 10.0})
 
 
 @pytest.fixture
