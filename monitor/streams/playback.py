@@ -72,8 +72,8 @@ class Pace:
         if self._origin is None:
             self._origin = now
         due = self._origin + offset_s / (1.0 if self._recorded else _LIVE_SPEED)
-        if due > now:
-            await asyncio.sleep(due - now)
+        # Also when it is late: whoever waits for a picture takes it before the next one comes.
+        await asyncio.sleep(max(0.0, due - now))
 
     def ended(self, seconds: float) -> None:
         """The segment lasted ``seconds``; the next one is due after it, or at once when live."""

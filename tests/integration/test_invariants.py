@@ -11,6 +11,7 @@ import aiohttp
 import numpy as np
 from prometheus_client import CollectorRegistry
 from support.daemon import DaemonFolder, daemon_folder
+from support.stalls import machine_stalls
 from support.waiting import wait_for
 from support.webhooks import SECRET, webhook_receiver
 
@@ -70,9 +71,9 @@ async def test_strangers_leave_no_embedding_keys_leave_no_trace_and_the_loop_is_
     wakes a sleeper, and to that the machine adds: the daemon shares two cores with its own busy workers, the rooms'
     server and this test, and has to wait for a core like everybody. Therefore one wake-up in fifty (one of fewer) may
     be later than 50 ms; none may be later than 250 ms, which waiting for a disk, a lock or a name server on the loop
-    would soon take.
+    would soon take. Not counted is as many as a process that only sleeps was late meanwhile.
     """
-    async with webhook_receiver() as receiver, LiveRooms() as rooms:
+    async with machine_stalls() as stalls, webhook_receiver() as receiver, LiveRooms() as rooms:
         protected = await rooms.add(KEY, room_clips["obama-fan-shop"], on_air_for_s=9)
         stranger = await rooms.add(f"{KEY}-2", room_clips["lamp-and-desk"], on_air_for_s=9)
         gone = protected.replace(KEY, f"{KEY}-3")
@@ -99,10 +100,10 @@ async def test_strangers_leave_no_embedding_keys_leave_no_trace_and_the_loop_is_
             assert 1 <= counted.pop("barack_obama") <= 3, "once for each time on air, not for each picture"
             assert not counted
             await no_stranger_is_written(folder, await embeddings(tmp_path / "daemon" / "data" / "cache"))
-            late = buckets(told)
-            assert late["+Inf"] > 20
-            assert late["0.25"] == late["+Inf"], late
-            assert late["+Inf"] - late["0.05"] <= max(1, 0.02 * late["+Inf"]), late
+    late = buckets(told)
+    assert late["+Inf"] > 20
+    assert late["+Inf"] - late["0.25"] <= stalls.beyond(0.2), (late, stalls)
+    assert late["+Inf"] - late["0.05"] - stalls.beyond(0.04) <= max(1, 0.02 * late["+Inf"]), (late, stalls)
 
 
 async def shown(folder: DaemonFolder) -> str:

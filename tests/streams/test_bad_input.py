@@ -14,7 +14,7 @@ from aiohttp import web
 from support.hls import HttpServer, LiveHls, dripping, playlist, silent, tcp_server
 from support.video import clip_bytes, write_clip
 from support.waiting import wait_for
-from support.watching import LOOPBACK, QUICK, make_stream, until, watching
+from support.watching import IMPATIENT, LOOPBACK, QUICK, make_stream, until, watching
 
 from monitor.errors import StreamError, StreamReason
 from monitor.streams.config import NetworkConfig, StreamsConfig
@@ -186,6 +186,7 @@ CASES: list[tuple[Callable[[Bench], Awaitable[str]], StreamState, StreamReason]]
     (a_playlist_named_like_a_video, StreamState.ENDED, StreamReason.BAD_DATA),
     (a_concat_list_named_like_a_video, StreamState.ENDED, StreamReason.BAD_DATA),
 ]
+TIMEOUTS = {StreamReason.OPEN_TIMEOUT, StreamReason.READ_TIMEOUT}
 
 
 @pytest.mark.parametrize(("build", "state", "reason"), CASES, ids=[case[0].__name__ for case in CASES])
@@ -199,8 +200,9 @@ async def test_a_bad_room_is_named_and_the_healthy_one_beside_it_stays_live(
     healthy = LiveHls(bench.server, segments, name="healthy")
     network = NetworkConfig(allow=LOOPBACK.allow, allow_files=(bench.folder,))
     rooms = make_stream(await build(bench), "bad"), make_stream(healthy.url, "healthy")
-    async with watching(*rooms, network=network) as watch:
-        status = await watch.state(state, "bad", within_s=8)
+    config = IMPATIENT if reason in TIMEOUTS else QUICK
+    async with watching(*rooms, network=network, config=config) as watch:
+        status = await watch.state(state, "bad")
         assert status.reason is reason, status
         await watch.state(StreamState.LIVE, "healthy")
         seen = len(watch.frames["healthy"])
@@ -230,9 +232,9 @@ async def test_a_room_that_sends_pictures_but_never_a_keyframe_is_named(server: 
         return response
 
     url = server.route("/room.flv", serve_and_hold)  # type: ignore[arg-type]
-    config = QUICK.model_copy(update={"read_timeout_s": 30.0, "open_timeout_s": 5.0})
+    config = QUICK.model_copy(update={"read_timeout_s": 30.0})
     async with watching(make_stream(url), config=config) as watch:
-        status = await watch.state(StreamState.BACKING_OFF, within_s=12)
+        status = await watch.state(StreamState.BACKING_OFF)
         assert status.reason is StreamReason.NO_KEYFRAME
 
 

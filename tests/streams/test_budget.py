@@ -153,7 +153,7 @@ async def test_a_room_that_sends_more_than_it_may_is_cut_off_and_the_reason_is_n
 
     config = QUICK.model_copy(update={"bytes_per_minute": 1_000_000, "backoff_initial_s": 5.0})
     async with watching(make_stream(server.route("/room.flv", flood)), config=config) as watch:
-        await until(lambda: watch.metric("monitor_stream_failures_total", reason="over_budget") == 1)
+        await until(lambda: watch.metric("monitor_stream_failures_total", reason="over_budget") >= 1)
         assert watch.status().bytes_received < 4_000_000
         assert watch.status().state in (StreamState.BACKING_OFF, StreamState.CONNECTING)
 

@@ -34,20 +34,20 @@ async def test_only_so_many_connections_are_opened_to_one_host_and_others_are_no
     assert gates.host("http://a.example/2.flv") is host
     slots = [await host.enter() for _ in range(2)]
     third = asyncio.ensure_future(host.enter())
-    other = await asyncio.wait_for(gates.host("http://b.example/1.flv").enter(), 1)
+    other = await asyncio.wait_for(gates.host("http://b.example/1.flv").enter(), 30)
     assert not third.done()
     slots[0].release()
     slots[0].release()
-    (await asyncio.wait_for(third, 1)).release()
+    (await asyncio.wait_for(third, 30)).release()
     other.release()
 
 
 async def test_a_host_that_never_answers_frees_its_places_after_two_seconds() -> None:
     host = gate(at_once=1).host("rtmp://a.example/live/x")
-    await host.enter()
     begun = asyncio.get_running_loop().time()
-    await asyncio.wait_for(host.enter(), 4)
-    assert 1.9 <= asyncio.get_running_loop().time() - begun <= 3
+    await host.enter()
+    await asyncio.wait_for(host.enter(), 30)
+    assert 2.0 <= asyncio.get_running_loop().time() - begun <= 8
 
 
 async def test_a_turn_that_is_given_up_frees_its_place() -> None:
@@ -59,7 +59,7 @@ async def test_a_turn_that_is_given_up_frees_its_place() -> None:
     await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
-    (await asyncio.wait_for(host.enter(), 3)).release()
+    (await asyncio.wait_for(host.enter(), 30)).release()
 
 
 async def _resting(host: HostGate, *, wakeable: bool = True) -> asyncio.Task[bool]:
@@ -73,7 +73,7 @@ async def test_those_that_wait_for_a_host_that_was_down_are_woken_by_the_first_t
     host.failed(StreamReason.REFUSED)
     woken, stubborn = await _resting(host), await _resting(host, wakeable=False)
     host.answered()
-    assert await asyncio.wait_for(woken, 1)
+    assert await asyncio.wait_for(woken, 30)
     assert not stubborn.done()
     stubborn.cancel()
 

@@ -71,7 +71,7 @@ async def test_a_run_that_is_cancelled_while_the_authorities_are_read_leaves_no_
 
     monkeypatch.setattr(rtmp, "trusting_context", slow)
     securing = asyncio.create_task(rtmp._secured(pair[0], "rooms.test"))
-    await wait_for(begun.is_set, timeout_s=10, what="the thread")
+    await wait_for(begun.is_set, timeout_s=30, what="the thread")
     securing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await securing
@@ -104,7 +104,7 @@ async def test_an_address_that_never_answers_leaves_time_for_the_next(
 
     monkeypatch.setattr(rtmp, "_connected", connected)
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", names)
-    config = QUICK.model_copy(update={"open_timeout_s": 3.0})
+    config = QUICK.model_copy(update={"open_timeout_s": 6.0 if answers else 1.5})
     async with tcp_server(speak) as port, collecting(f"rtmp://rooms.test:{port}/live/room", config) as sink:
         await wait_for(lambda: sink.error is not None or greeted.is_set(), timeout_s=20, what="a connection, or an end")
         assert greeted.is_set() == answers

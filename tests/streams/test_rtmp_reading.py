@@ -23,7 +23,7 @@ from support.hls import tcp_server
 from support.rtmp import missing_programs, nginx_rtmp, publisher
 from support.video import clip_bytes, write_clip
 from support.waiting import wait_for
-from support.watching import QUICK
+from support.watching import IMPATIENT, QUICK
 
 from monitor.demo.clip import Clip, load_clip
 from monitor.demo.live_flv import LiveFlv
@@ -65,7 +65,7 @@ async def test_every_picture_that_ffmpeg_publishes_comes_out_of_nginx_as_it_was(
         deadline = asyncio.get_running_loop().time() + 15
         while True:
             async with collecting(server.url("room"), LIVE) as sink:
-                await wait_for(lambda s=sink: s.error or len(s.packets) >= 45, timeout_s=15, what="three seconds")
+                await wait_for(lambda s=sink: s.error or len(s.packets) >= 45, timeout_s=30, what="three seconds")
             if sink.error is None:
                 break
             assert asyncio.get_running_loop().time() < deadline, sink.error
@@ -81,7 +81,7 @@ async def test_a_room_has_no_thread_of_its_own_and_is_read_in_a_few_big_pieces_a
     async with LiveRtmp() as server:
         url = await server.add("room", clip, on_air_for_s=1.0)
         async with collecting(url, LIVE) as sink:
-            await wait_for(lambda: len(sink.packets) >= 30, timeout_s=15, what="pictures")
+            await wait_for(lambda: len(sink.packets) >= 30, timeout_s=30, what="pictures")
             begun = set(threading.enumerate()) - before
             assert not any(thread.name == "libav" for thread in begun)
             span_s = (sink.packets[-1].dts - sink.packets[0].dts) / 1000
@@ -94,7 +94,7 @@ async def test_where_no_ring_is_kept_only_keyframes_come_out(clip: Clip) -> None
         for publishing in (server, flv):
             url = await publishing.add("room", clip, on_air_for_s=1.0)
             async with collecting(url, LIVE.model_copy(update={"ring_s": 0.0})) as sink:
-                await wait_for(lambda s=sink: len(s.packets) >= 3, timeout_s=15, what="keyframes")
+                await wait_for(lambda s=sink: len(s.packets) >= 3, timeout_s=30, what="keyframes")
             assert all(packet.is_keyframe for packet in sink.packets)
 
 
@@ -106,8 +106,8 @@ async def test_a_room_of_sound_only_is_no_video(clip: Clip) -> None:
 
     async with LiveRtmp(play=play) as server:  # type: ignore[arg-type]
         url = await server.add("room", clip)
-        async with collecting(url) as sink:
-            await wait_for(lambda: sink.error is not None, timeout_s=10, what="an end")
+        async with collecting(url, IMPATIENT) as sink:
+            await wait_for(lambda: sink.error is not None, timeout_s=30, what="an end")
     assert sink.error is not None
     assert sink.error.reason is StreamReason.NO_VIDEO
 
@@ -232,7 +232,7 @@ async def test_rtmps_with_a_certificate_that_nobody_vouches_for_is_refused(
             behind_tls(tmp_path, NAME, inner) as port,
             collecting(f"rtmps://{NAME}:{port}/live/room?key=hidden") as sink,
         ):
-            await wait_for(lambda: sink.error is not None, timeout_s=10, what="an end")
+            await wait_for(lambda: sink.error is not None, timeout_s=30, what="an end")
     assert sink.error is not None
     assert sink.error.reason is StreamReason.REFUSED
     assert "TLS" in sink.error.detail
@@ -249,7 +249,7 @@ async def test_rtmps_with_a_trusted_certificate_is_read_from_the_address_that_wa
             behind_tls(tmp_path, NAME, inner) as port,
             collecting(f"rtmps://{NAME}:{port}/live/room", LIVE) as sink,
         ):
-            await wait_for(lambda: sink.error or len(sink.packets) >= 30, timeout_s=15, what="pictures")
+            await wait_for(lambda: sink.error or len(sink.packets) >= 30, timeout_s=30, what="pictures")
     assert sink.error is None
     assert names.asked.count(NAME) == 1
 
@@ -300,7 +300,7 @@ async def test_rtmps_with_the_certificate_of_another_name_is_refused(clip: Clip,
             behind_tls(tmp_path, "other.test", inner) as port,
             collecting(f"rtmps://{NAME}:{port}/live/room") as sink,
         ):
-            await wait_for(lambda: sink.error is not None, timeout_s=10, what="an end")
+            await wait_for(lambda: sink.error is not None, timeout_s=30, what="an end")
     assert sink.error is not None
     assert sink.error.reason is StreamReason.REFUSED
 
@@ -310,8 +310,8 @@ async def test_a_peer_that_never_speaks_is_left_when_the_open_timeout_ends(schem
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
-    async with tcp_server(silent) as port, collecting(f"{scheme}://127.0.0.1:{port}/live/room") as sink:
-        await wait_for(lambda: sink.error is not None, timeout_s=10, what="an end")
+    async with tcp_server(silent) as port, collecting(f"{scheme}://127.0.0.1:{port}/live/room", IMPATIENT) as sink:
+        await wait_for(lambda: sink.error is not None, timeout_s=30, what="an end")
     assert sink.error is not None
     assert sink.error.reason is StreamReason.OPEN_TIMEOUT
 
@@ -320,7 +320,7 @@ async def test_plain_rtmp_goes_to_the_address_that_was_checked_and_names_the_hos
     async with LiveRtmp() as server:
         port = port_of(await server.add("room", clip, on_air_for_s=1.0))
         async with collecting(f"rtmp://{NAME}:{port}/live/room", LIVE) as sink:
-            await wait_for(lambda: sink.error or len(sink.packets) >= 10, timeout_s=15, what="pictures")
+            await wait_for(lambda: sink.error or len(sink.packets) >= 10, timeout_s=30, what="pictures")
     assert sink.error is None
     assert names.asked.count(NAME) == 1
 
@@ -337,7 +337,7 @@ async def test_rounds_visit_all_a_few_at_a_time_and_forget_those_who_left() -> N
             visits[at] += 1
 
         leave.append(rounds.join(visit))
-    await wait_for(lambda: min(visits) >= 3, timeout_s=10, what="three rounds")
+    await wait_for(lambda: min(visits) >= 3, timeout_s=30, what="three rounds")
     assert max(visits) <= min(visits) + 1
     for one in leave:
         one()
@@ -345,6 +345,6 @@ async def test_rounds_visit_all_a_few_at_a_time_and_forget_those_who_left() -> N
     seen = list(visits)
     await asyncio.sleep(0)
     again = rounds.join(lambda: visits.append(1))
-    await wait_for(lambda: len(visits) >= 42, timeout_s=10, what="a newcomer's rounds")
+    await wait_for(lambda: len(visits) >= 42, timeout_s=30, what="a newcomer's rounds")
     assert visits[:40] == seen
     again()

@@ -96,7 +96,7 @@ async def read(url: str, sink: Sink, network: NetworkConfig = LOOPBACK) -> None:
 async def test_each_new_picture_is_a_keyframe_that_the_workers_can_decode(server: HttpServer) -> None:
     camera, sink = Camera(server, per_picture=3), Sink()
     reading = asyncio.create_task(read(f"snapshot+{camera.url}", sink))
-    await wait_for(lambda: len(sink.packets) >= 3, timeout_s=5, what="three pictures")
+    await wait_for(lambda: len(sink.packets) >= 3, timeout_s=30, what="three pictures")
     reading.cancel()
     assert camera.asked >= 7, "the same picture again is asked for, but is no new one"
     assert len(sink.packets) <= -(-camera.asked // 3)
@@ -116,7 +116,7 @@ async def test_a_picture_of_another_size_begins_anew(server: HttpServer) -> None
     camera, sink = Camera(server), Sink()
     camera.answers[1] = jpeg(1, 640, 360)
     reading = asyncio.create_task(read(f"snapshot+{camera.url}", sink))
-    await wait_for(lambda: len(sink.formats) >= 3, timeout_s=5, what="the size changes and changes back")
+    await wait_for(lambda: len(sink.formats) >= 3, timeout_s=30, what="the size changes and changes back")
     reading.cancel()
     assert [video.width for video in sink.formats[:3]] == [320, 640, 320]
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 from aiohttp import web
 from support.hls import HttpServer, playlist
+from support.stalls import machine_stalls
 from support.video import clip_bytes, ts_segments
 from support.watching import QUICK, make_stream, until, watching
 
@@ -23,9 +24,10 @@ from monitor.streams.feed import Arrivals
 from monitor.streams.lifecycle import Health, health
 from monitor.streams.stream import StreamState
 
-# The sources' own deadlines are put off, and the grace is long: what is seen here is the stall detection alone.
+# The sources' own deadlines are put off, and the grace is long: what is seen here is the stall detection alone. Its
+# patience is more than a machine that stands still for a moment uses up.
 CONFIG = QUICK.model_copy(
-    update={"read_timeout_s": 30.0, "segment_timeout_s": 30.0, "stall_grace_s": 30.0, "open_timeout_s": 5.0}
+    update={"read_timeout_s": 30.0, "segment_timeout_s": 30.0, "stall_after_s": 2.0, "stall_grace_s": 30.0}
 )
 SEGMENT_S = 1.0
 BOUND_S = max(CONFIG.stall_after_s, 3 * SEGMENT_S)
@@ -210,20 +212,21 @@ async def test_a_room_in_any_trouble_stops_being_live_in_time_and_says_why(
 ) -> None:
     rooms = {trouble: Room(trouble) for trouble in troubles}
     streams = [make_stream(await getattr(studio, kind)(room), trouble) for trouble, room in rooms.items()]
-    async with watching(*streams, config=CONFIG) as watch:
+    async with machine_stalls() as stalls, watching(*streams, config=CONFIG) as watch:
 
         async def endure(room: Room) -> tuple[float, StreamReason]:
             await watch.state(StreamState.LIVE, room.trouble)
             await until(lambda: watch.status(room.trouble).frames_sampled >= 2)
             room.begun.set()
             begun = time.monotonic()
-            await until(lambda: watch.status(room.trouble).state is not StreamState.LIVE, within_s=BOUND_S + 5)
+            await until(lambda: watch.status(room.trouble).state is not StreamState.LIVE)
             return time.monotonic() - begun, watch.status(room.trouble).reason
 
         seen = dict(zip(rooms, await asyncio.gather(*map(endure, rooms.values())), strict=True))
     for trouble, (noticed_s, reason) in seen.items():
         # A supervisor's tick, and for HLS the segment that was on its way when the trouble began.
-        assert noticed_s <= BOUND_S + 0.5 + (SEGMENT_S if kind == "hls" else 0.0), (trouble, noticed_s)
+        allowed_s = BOUND_S + 0.5 + (SEGMENT_S if kind == "hls" else 0.0) + sum(stalls)
+        assert noticed_s <= allowed_s, (trouble, noticed_s, stalls)
         assert reason in troubles[trouble], (trouble, reason)
 
 
@@ -271,7 +274,10 @@ def test_a_stall_that_lasts_ends_the_connection_and_says_which_it_was() -> None:
     assert given_up.value.reason is StreamReason.TIME_STUCK
 
 
-async def test_an_end_is_looked_at_once_more_before_it_is_believed(server: HttpServer, segments: list[bytes]) -> None:
+async def test_an_end_is_looked_at_once_more_before_it_is_believed(
+    server: HttpServer, segments: list[bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     for index in range(3):
         server.serve(f"/v/{index}.ts", segments[index])
     asked = 0
@@ -284,13 +290,9 @@ async def test_an_end_is_looked_at_once_more_before_it_is_believed(server: HttpS
         return web.Response(text=playlist(names, ended=True))
 
     config = QUICK.model_copy(update={"ended_probe_s": 60.0})
-    states: list[StreamState] = []
     async with watching(make_stream(server.route("/v/index.m3u8", hesitating)), config=config) as watch:
-        while watch.status().state is not StreamState.ENDED:
-            if not states or states[-1] is not watch.status().state:
-                states.append(watch.status().state)
-            await asyncio.sleep(0.01)
+        await watch.state(StreamState.ENDED)
         assert server.requests["/v/2.ts"] == 1
         assert watch.status().connects == 3
         assert watch.status().reason is StreamReason.END_OF_STREAM
-        assert StreamState.BACKING_OFF in states
+    assert "state=backing_off" in caplog.text

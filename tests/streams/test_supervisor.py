@@ -27,8 +27,9 @@ async def test_a_file_is_played_in_real_time_and_then_ended_for_good(tmp_path: P
         await watch.state(StreamState.LIVE)
         status = await watch.state(StreamState.ENDED)
         assert status.reason is StreamReason.END_OF_STREAM
-        assert 2.5 <= time.monotonic() - begun <= 5
-        assert len(watch.frames["room"]) == 6
+        assert 2.5 <= time.monotonic() - begun <= 15
+        assert status.frames_sampled == 6
+        assert len(watch.frames["room"]) == 6 - status.frames_dropped
         await asyncio.sleep(3 * QUICK.ended_probe_s)
         assert watch.status().connects == 1
 
@@ -86,7 +87,7 @@ async def test_repeated_failures_are_logged_once_for_each_back_off_and_counted(
     caplog.set_level("INFO")
     async with watching(make_stream(server.url("/none.m3u8"))) as watch:
         await until(lambda: watch.status().connects >= 5)
-        failures = watch.metric("monitor_stream_failures_total", reason="not_found")
+    failures = watch.metric("monitor_stream_failures_total", reason="not_found")
     lines = [line for line in caplog.messages if line.startswith("stream_state")]
     assert lines[0].startswith("stream_state stream=room state=connecting reason=starting")
     assert len(lines) == 1 + failures

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from support.hls import HttpServer, LiveHls
+from support.stalls import machine_stalls
 from support.video import write_clip
 from support.watching import QUICK, make_stream, until, watching
 
@@ -19,14 +20,15 @@ async def test_a_stream_that_is_added_is_being_connected_within_a_second(
     server: HttpServer, segments: list[bytes]
 ) -> None:
     room = LiveHls(server, segments)
-    async with watching() as watch:
+    async with machine_stalls() as stalls, watching() as watch:
         begun = time.monotonic()
         watch.frames["new"] = []
         watch.supervisor.add(make_stream(room.url, "new"))
-        await until(lambda: sum(server.requests.values()) > 0, within_s=1)
-        assert time.monotonic() - begun < 1
+        await until(lambda: sum(server.requests.values()) > 0)
+        took_s = time.monotonic() - begun
         await watch.state(StreamState.LIVE, "new")
         await until(lambda: len(watch.frames["new"]) > 0)
+    assert took_s < 1 + sum(stalls)
 
 
 async def test_one_that_is_removed_is_left_at_once_and_the_others_notice_nothing(

@@ -59,11 +59,12 @@ async def test_a_room_that_is_sampled_as_it_should_be_adds_nothing_and_a_lost_on
     server: HttpServer, segments: list[bytes]
 ) -> None:
     rooms = make_stream(LiveHls(server, segments).url, "live"), make_stream(server.url("/none.m3u8"), "lost")
-    async with watching(*rooms) as watch:
+    config = QUICK.model_copy(update={"sample_interval": 2.0})
+    async with watching(*rooms, config=config) as watch:
         await watch.state(LIVE, "live")
         await until(lambda: seconds(watch, StreamReason.NOT_FOUND) > 0)
         before, lost, begun = total(watch), seconds(watch, StreamReason.NOT_FOUND), time.monotonic()
-        await until(lambda: seconds(watch, StreamReason.NOT_FOUND) - lost >= 2.0)
+        await until(lambda: seconds(watch, StreamReason.NOT_FOUND) - lost >= 4.0)
         passed = time.monotonic() - begun
         # One room was lost all the while, and nothing else went unwatched.
         assert seconds(watch, StreamReason.NOT_FOUND) - lost == pytest.approx(passed, abs=0.6)
@@ -87,7 +88,7 @@ async def test_a_room_whose_samples_nobody_takes_is_counted_as_behind(
         await feed.next_frame()
         await asyncio.Event().wait()
 
-    config = QUICK.model_copy(update={"sample_interval": 0.5})
+    config = QUICK.model_copy(update={"sample_interval": 2.0})
     async with watching(make_stream(LiveHls(server, segments).url), config=config, consume=busy) as watch:
         await until(lambda: seconds(watch, StreamReason.ANALYSIS_BEHIND) >= 1.0)
         assert seconds(watch, StreamReason.KEYFRAMES_RARE) < 1.0

@@ -67,5 +67,5 @@ class Server:
         async def right() -> bool:
             return len(await self.alerts()) == count
 
-        await wait_for(right, timeout_s=10, what=f"{count} alerts fire")
+        await wait_for(right, timeout_s=30, what=f"{count} alerts fire")
         return await self.alerts()

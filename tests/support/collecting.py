@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+from support.waiting import wait_for
 from support.watching import LOOPBACK, QUICK
 
 from monitor.clock import SystemClock
@@ -71,3 +72,14 @@ async def collecting(url: str, config: StreamsConfig = QUICK, *, paced: bool = T
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+
+
+async def on_air(url: str) -> None:
+    """Return once the server has the room ``url``, which it does not before its publisher is there."""
+
+    async def begun() -> bool:
+        async with collecting(url) as sink:
+            await wait_for(lambda: sink.error or sink.formats, timeout_s=30, what="an answer")
+        return sink.error is None
+
+    await wait_for(begun, timeout_s=30, what="the room is on the air")

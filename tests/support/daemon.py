@@ -67,20 +67,20 @@ class DaemonFolder:
         """SIGTERM; the exit code."""
         assert self.process is not None
         self.process.terminate()
-        return await asyncio.wait_for(self.process.wait(), 15)
+        return await asyncio.wait_for(self.process.wait(), 60)
 
     async def get(self, path: str) -> Any:
         """JSON of a page, or None while nobody listens."""
         try:
             async with (
                 aiohttp.ClientSession() as session,
-                session.get(f"http://127.0.0.1:{self.port}{path}", timeout=aiohttp.ClientTimeout(total=5)) as answer,
+                session.get(f"http://127.0.0.1:{self.port}{path}", timeout=aiohttp.ClientTimeout(total=30)) as answer,
             ):
                 return await answer.json()
         except (aiohttp.ClientError, TimeoutError):
             return None
 
-    async def ready(self, timeout_s: float = 30) -> None:
+    async def ready(self, timeout_s: float = 90) -> None:
         async def is_ready() -> bool:
             assert self.process is not None
             assert self.process.returncode is None, f"the daemon ended:\n{self.log[-3000:]}"

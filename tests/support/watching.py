@@ -20,15 +20,17 @@ from monitor.streams.supervisor import StreamSupervisor
 LOOPBACK = NetworkConfig(allow=("127.0.0.0/8",))
 QUICK = StreamsConfig(
     sample_interval=1.0,
-    open_timeout_s=1.0,
-    read_timeout_s=1.0,
-    segment_timeout_s=1.0,
+    open_timeout_s=5.0,
+    read_timeout_s=5.0,
+    segment_timeout_s=5.0,
     stall_after_s=1.0,
     stall_grace_s=1.0,
     backoff_initial_s=0.2,
     backoff_max_s=1.0,
     ended_probe_s=0.3,
 )
+IMPATIENT = QUICK.model_copy(update={"open_timeout_s": 1.0, "read_timeout_s": 1.0, "segment_timeout_s": 1.0})
+"""For those who wait for a timeout; anybody else's room is lost with it when the machine stands still for so long."""
 
 
 def make_stream(url: str, stream_id: str = "room") -> Stream:
@@ -36,7 +38,7 @@ def make_stream(url: str, stream_id: str = "room") -> Stream:
     return Stream(id=stream_id, url=str(url), platform="demo", account="someone", room=stream_id)
 
 
-async def until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], within_s: float = 30.0) -> None:
     """Return as soon as ``condition`` holds; fail if it does not within ``within_s``."""
     deadline = asyncio.get_running_loop().time() + within_s
     while not condition():
@@ -59,7 +61,7 @@ class Watch:
     def feed(self, stream_id: str = "room") -> StreamFeed:
         return self.supervisor.feeds[stream_id]
 
-    async def state(self, state: StreamState, stream_id: str = "room", within_s: float = 10.0) -> StreamStatus:
+    async def state(self, state: StreamState, stream_id: str = "room", within_s: float = 30.0) -> StreamStatus:
         """The status as soon as the stream is in ``state``."""
         with suppress(AssertionError):
             await until(lambda: self._state(stream_id) is state, within_s)
