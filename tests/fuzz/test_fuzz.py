@@ -145,9 +145,7 @@ async def test_a_daemon_of_spoilt_rooms_keeps_the_healthy_one_live_and_goes_nowh
         healthy = LiveHls(server, segments, name="healthy")
         rooms = [make_stream(spoilt_room(server, number, seeds), f"r{number}") for number in range(ROOMS)]
         only_this = NetworkConfig(allow=("127.0.0.1/32",))
-        # The healthy room waits among many that are opened at once.
-        patient = {"open_timeout_s": 5.0, "segment_timeout_s": 5.0}
-        config = QUICK.model_copy(update={"opens_per_minute": 60, **patient})
+        config = QUICK.model_copy(update={"opens_per_minute": 60})
         async with watching(*rooms, make_stream(healthy.url, "healthy"), network=only_this, config=config) as watch:
             await until(lambda: all(watch.status(f"r{n}").connects >= 2 for n in range(ROOMS)), within_s=40)
             seen = len(watch.frames["healthy"])
