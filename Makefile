@@ -49,7 +49,8 @@ test: test-requirements
 
 test-openvino:
 	@$(MAKE) --no-print-directory VENV=build/openvino PROFILE=openvino test-requirements
-	@build/openvino/bin/pytest $(addprefix tests/faces/test_,choice.py packs.py pool.py confinement.py)
+	@build/openvino/bin/pytest tests/faces/test_choice.py tests/faces/test_packs.py tests/faces/test_quality_network.py \
+		tests/faces/test_pool.py tests/faces/test_confinement.py
 
 check: $(VENV)/.installed-test
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -72,8 +72,8 @@ class FacesConfig(BaseModel):
         ge=200_000_000,
         le=64_000_000_000,
         description="Address space that a worker may take beyond its loaded pack, in bytes; a picture that needs more "
-        "is lost. The process that runs the networks on a graphics card is not limited: its driver reserves more "
-        "than it uses.",
+        "is lost. A process that runs the networks for all workers is not limited: a graphics card's driver reserves "
+        "more than it uses.",
     )
     worker_user: str | None = Field(
         None,

@@ -25,7 +25,7 @@ def side_by_side(embeddings: Sequence[Embedding]) -> NDArray[np.float32]:
 
     :param embeddings: each of shape (D,), float32, contiguous; at least one.
     """
-    # np.stack and np.concatenate let go of the interpreter's lock once for each of them: beside another busy thread
-    # five thousand took two seconds.
+    # np.stack and np.concatenate let go of the interpreter's lock once for each of them: beside a busy thread five
+    # thousand have taken two seconds.
     joined = b"".join(embeddings)  # type: ignore[arg-type]  # they are buffers, which NumPy says from Python 3.12 on
-    return np.frombuffer(joined, np.float32).reshape(len(embeddings), -1)
+    return np.frombuffer(joined, np.float32).reshape(len(embeddings), len(embeddings[0]))

@@ -204,8 +204,9 @@ def _report(old: GallerySnapshot, new: GallerySnapshot) -> None:
             photo.detail,
         )
     log.info(
-        "gallery_synchronised identities=%d references=%d look_alikes=%d refused=%d errors=%d digest=%s",
+        "gallery_synchronised identities=%d protected=%d references=%d look_alikes=%d refused=%d errors=%d digest=%s",
         len(new.identities),
+        len(new.protected),
         len(new.references),
         len(new.look_alikes),
         len(new.refused),

@@ -34,10 +34,10 @@ class ReferenceIndex:
         :param previous: an index of nearly the same embeddings (the same objects), which makes this one quicker to
             build where there are very many.
         """
-        kinds = {(embedding.shape, embedding.dtype) for embedding in embeddings}
-        shape, dtype = next(iter(kinds), ((), None))
-        if len(kinds) != 1 or len(shape) != 1 or dtype != np.float32:
-            raise ValueError(f"embeddings are {sorted(map(str, kinds))}, expected one shape (D,), float32")
+        kinds = {(one.shape, one.dtype, one.flags.c_contiguous) for one in embeddings}
+        shape, dtype, contiguous = next(iter(kinds), ((), None, False))
+        if len(kinds) != 1 or len(shape) != 1 or dtype != np.float32 or not contiguous:
+            raise ValueError(f"embeddings are {sorted(map(str, kinds))}, expected one shape (D,), contiguous float32")
         self.count, self.dimension = len(embeddings), shape[0]
         self._index: ExactIndex | CodedIndex
         if 4 * self.count * self.dimension <= EXACT_UP_TO_BYTES:

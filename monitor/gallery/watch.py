@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -19,8 +20,8 @@ _QUIET_MS = 200
 """A change is told once nothing more happened for so long."""
 _PATIENCE_MS = 1000
 """A change is told after this at the latest, however much goes on."""
-_LOOK_MS = 250
-"""How often is looked whether the folder is still there, and still the same one."""
+_LOOK_MS = 400
+"""How often it is looked at whether the folder is there, and still the same one; a multiple of ``_QUIET_MS``."""
 
 
 async def folder_changes(folder: Path, *, rescan_s: float, clock: Clock) -> AsyncGenerator[None, None]:
@@ -29,13 +30,16 @@ async def folder_changes(folder: Path, *, rescan_s: float, clock: Clock) -> Asyn
     A folder that is missing, or that is replaced by another of its name, is watched again once it is there. Where the
     system refuses to watch, only the looks every ``rescan_s`` remain.
     """
-    said = ""
+    said, missed_at = "", -math.inf
     while True:
         home = await asyncio.to_thread(_device_and_inode, folder)
         if home is None:
-            yield
+            if clock.monotonic() - missed_at >= rescan_s:
+                missed_at = clock.monotonic()
+                yield
             await asyncio.sleep(_LOOK_MS / 1000)
             continue
+        missed_at = -math.inf
         try:
             async with contextlib.aclosing(_watched(folder, home, rescan_s, clock)) as moments:
                 async for _ in moments:

@@ -2,9 +2,10 @@
 
 A print, a package or a slide moves as a plane: between two views its pixels follow one homography and a change of
 brightness. A head that turns, speaks or blinks does not. So the coarse grids of two aligned faces are registered by a
-homography (inverse compositional alignment, Baker and Matthews 2004; brightness and contrast are normalised away), and
-the correlation that is left says how well a plane explains both. Both are smoothed first: cells as coarse as these
-cannot be read between one another without it, and a print that is zoomed would differ nearly as much as a head does.
+homography (inverse compositional alignment, Baker and Matthews 2004; brightness and contrast are normalised away),
+and the correlation that is left says how well a plane explains both, of the whole and of the mouth alone: software
+that makes a photo talk moves nothing else. Both are smoothed first: cells as coarse as these cannot be read between
+one another without it, and a print that is zoomed would differ nearly as much as a head does.
 """
 
 from __future__ import annotations
@@ -12,9 +13,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from monitor.faces.face import GRID_SIDE
+
 _ITERATIONS = 10
 _BORDER = 7
 """One part in so many is left out on each side: what moves in and out of the crop says nothing."""
+_MOUTH = np.s_[15:18, 7:13]
+"""Rows and columns around the mouth of ArcFace's template, from corner to corner."""
 _LARGEST_STEP = np.array([1.5, 0.1, 0.1, 1.5, 0.1, 0.1, 0.01, 0.01])
 _LEAST_DEPTH = 0.2
 """A map that turns the plane's edge towards the camera is none of a print that a detector finds a face on."""
@@ -23,20 +28,26 @@ _STEADY = 1e-3
 
 
 def planar_agreement(template: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """How well a homography makes each of ``others`` into ``template``: correlation, 1 for a perfect fit.
+    """How well a homography makes each of ``others`` into ``template``, 1 for perfectly.
 
-    :param template: grey grid of an aligned face, shape (N, N).
-    :param others: grids of the same face at other times, shape (m, N, N).
+    It is the correlation, or less where the mouth does not fit: one less half the mean square by which its normalised
+    brightnesses differ, which of the whole is the correlation.
+
+    :param template: grey grid of an aligned face, shape (20, 20).
+    :param others: grids of the same face at other times, shape (m, 20, 20).
     :returns: shape (m,).
     :raises ValueError: the shapes do not fit.
     """
-    if template.ndim != 2 or template.shape[0] != template.shape[1] or others.shape[1:] != template.shape:
-        raise ValueError(f"grids have shapes {template.shape} and {others.shape}, expected (N, N) and (m, N, N)")
+    shape = (GRID_SIDE, GRID_SIDE)
+    if template.shape != shape or others.shape[1:] != shape:
+        raise ValueError(f"grids have shapes {template.shape} and {others.shape}, expected {shape} and (m, *{shape})")
     pattern, grids = _smoothed(template), _smoothed(others)
-    side = len(template)
-    inner = slice(side // _BORDER, side - side // _BORDER)
-    centre = (side - 1) / 2
-    rows, columns = (axis[inner, inner].ravel() - centre for axis in np.mgrid[0:side, 0:side])
+    inner = slice(GRID_SIDE // _BORDER, GRID_SIDE - GRID_SIDE // _BORDER)
+    is_mouth = np.zeros(shape, np.bool_)
+    is_mouth[_MOUTH] = True
+    mouth = np.flatnonzero(is_mouth[inner, inner])
+    centre = (GRID_SIDE - 1) / 2
+    rows, columns = (axis[inner, inner].ravel() - centre for axis in np.mgrid[0:GRID_SIDE, 0:GRID_SIDE])
     wanted = _normalised(pattern[inner, inner].reshape(1, -1))
     solve = _solver(pattern, inner, rows, columns)
     places = np.stack([columns, rows, np.ones_like(rows)])
@@ -45,7 +56,8 @@ def planar_agreement(template: NDArray[np.uint8], others: NDArray[np.uint8]) -> 
     for _ in range(_ITERATIONS):
         there = warp @ places
         seen = _normalised(_sampled(grids, there[:, :2] / np.maximum(_LEAST_DEPTH, there[:, 2:]) + centre))
-        best = np.maximum(best, (seen * wanted).mean(axis=1))
+        off = (seen - wanted) ** 2
+        best = np.maximum(best, 1 - np.maximum(off.mean(axis=1), off[:, mouth].mean(axis=1)) / 2)
         warp = _composed(warp, (seen - wanted) @ solve)
     return best
 

@@ -44,9 +44,9 @@ TROUBLE_S = 15.0
 """How long a room stays off the air."""
 ON_AIR_S = 10.0
 GROWTH = {"rss_mib": (1.10, 20.0), "workers_rss_mib": (1.10, 20.0), "threads": (1.0, 3.0), "files": (1.0, 12.0)}
+"""Most that the end may be of the beginning: factor and addend."""
 ONLOOKERS = 10
 """Connections that are no room's: of the pages and the metrics."""
-"""Most that the end may be of the beginning: factor and addend."""
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,29 @@ def zoomed(portrait: Portrait, from_px: float, to_px: float, *, seconds: int) ->
     return pictures
 
 
+def talking_photo(portrait: Portrait, face_px: float, opening: float, *, seconds: int) -> list[Picture]:
+    """The portrait all over the picture, swaying a little; software moves its jaw alone, five times a second.
+
+    :param opening: of the mouth at the most, as a share of the face's height.
+    """
+    photo, face = zoomed(portrait, face_px, face_px, seconds=1)[0], portrait.face
+    wide, lips = face_px * face.width / face.height, HEIGHT / 2 + 0.27 * face_px
+    rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
+    aside, below = (columns - WIDTH / 2) / wide, rows - lips
+    jaw = np.clip(1 - (aside / 0.45) ** 2, 0, 1) * np.clip(1 - below / (0.6 * face_px), 0, 1)
+    chance, pictures = np.random.default_rng(3), []
+    for index in range(seconds * FPS):
+        if index % 3 == 0:
+            open_px = opening * face_px * chance.random()
+        talked = cv2.remap(photo, columns, np.where(below > 0, np.maximum(lips, rows - open_px * jaw), rows), 1)
+        talked[(below > 0) & (below < open_px * np.clip(1 - (aside / 0.22) ** 2, 0, 1))] = (30, 25, 45)
+        turn = cv2.getRotationMatrix2D((WIDTH / 2, lips), 1.5 * math.sin(index / 11), 1 + 0.01 * math.sin(index / 13))
+        turn[:, 2] += 0.02 * face_px * math.sin(index / 9), 0.015 * face_px * math.sin(index / 7)
+        shown = cv2.warpAffine(talked, turn, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE)
+        pictures.append(np.asarray(shown, np.uint8))
+    return pictures
+
+
 def wall(count: int = SECONDS * FPS) -> list[Picture]:
     """A room with nobody in it."""
     room = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)

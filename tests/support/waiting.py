@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _LONGEST_TURN_S = 0.05
-"""A turn of the loop that takes longer is the machine's doing: it had something else to do."""
+"""A turn of the loop that takes longer is put down to the machine; that nothing blocks the loop is for other tests."""
 
 
 async def wait_for(
