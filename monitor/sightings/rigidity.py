@@ -16,10 +16,14 @@ from numpy.typing import NDArray
 from monitor.faces.face import GRID_SIDE
 
 _ITERATIONS = 10
-_BORDER = 7
-"""One part in so many is left out on each side: what moves in and out of the crop says nothing."""
-_MOUTH = np.s_[15:18, 7:13]
-"""Rows and columns around the mouth of ArcFace's template, from corner to corner."""
+_SHAPE = (GRID_SIDE, GRID_SIDE)
+_INNER = slice(2, GRID_SIDE - 2)
+"""Two cells are left out on each side: what moves in and out of the crop says nothing."""
+_CENTRE = (GRID_SIDE - 1) / 2
+_ROWS, _COLUMNS = (axis[_INNER, _INNER].ravel() for axis in np.mgrid[0:GRID_SIDE, 0:GRID_SIDE])
+_MOUTH = np.flatnonzero((_ROWS >= 15) & (_COLUMNS >= 7) & (_COLUMNS <= 12))
+"""Which of them lie around the mouth of ArcFace's template, from corner to corner."""
+_PLACES = np.stack([_COLUMNS - _CENTRE, _ROWS - _CENTRE, np.ones(len(_ROWS))])
 _LARGEST_STEP = np.array([1.5, 0.1, 0.1, 1.5, 0.1, 0.1, 0.01, 0.01])
 _LEAST_DEPTH = 0.2
 """A map that turns the plane's edge towards the camera is none of a print that a detector finds a face on."""
@@ -30,44 +34,35 @@ _STEADY = 1e-3
 def planar_agreement(template: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.float64]:
     """How well a homography makes each of ``others`` into ``template``, 1 for perfectly.
 
-    It is the correlation, or less where the mouth does not fit: one less half the mean square by which its normalised
-    brightnesses differ, which of the whole is the correlation.
+    It is the correlation, or less where the mouth does not fit: one less half the mean square by which the mouth's
+    normalised brightnesses differ, which over the whole would be the correlation. 0 for grids without any contrast.
 
     :param template: grey grid of an aligned face, shape (20, 20).
     :param others: grids of the same face at other times, shape (m, 20, 20).
     :returns: shape (m,).
     :raises ValueError: the shapes do not fit.
     """
-    shape = (GRID_SIDE, GRID_SIDE)
-    if template.shape != shape or others.shape[1:] != shape:
-        raise ValueError(f"grids have shapes {template.shape} and {others.shape}, expected {shape} and (m, *{shape})")
+    if template.shape != _SHAPE or others.shape[1:] != _SHAPE:
+        raise ValueError(f"grids have shapes {template.shape} and {others.shape}, expected {_SHAPE} and (m, *{_SHAPE})")
     pattern, grids = _smoothed(template), _smoothed(others)
-    inner = slice(GRID_SIDE // _BORDER, GRID_SIDE - GRID_SIDE // _BORDER)
-    is_mouth = np.zeros(shape, np.bool_)
-    is_mouth[_MOUTH] = True
-    mouth = np.flatnonzero(is_mouth[inner, inner])
-    centre = (GRID_SIDE - 1) / 2
-    rows, columns = (axis[inner, inner].ravel() - centre for axis in np.mgrid[0:GRID_SIDE, 0:GRID_SIDE])
-    wanted = _normalised(pattern[inner, inner].reshape(1, -1))
-    solve = _solver(pattern, inner, rows, columns)
-    places = np.stack([columns, rows, np.ones_like(rows)])
+    wanted = _normalised(pattern[_INNER, _INNER].reshape(1, -1))
+    solve = _solver(pattern)
     warp = np.tile(np.eye(3), (len(others), 1, 1))
     best = np.full(len(others), -1.0)
     for _ in range(_ITERATIONS):
-        there = warp @ places
-        seen = _normalised(_sampled(grids, there[:, :2] / np.maximum(_LEAST_DEPTH, there[:, 2:]) + centre))
-        off = (seen - wanted) ** 2
-        best = np.maximum(best, 1 - np.maximum(off.mean(axis=1), off[:, mouth].mean(axis=1)) / 2)
+        there = warp @ _PLACES
+        seen = _normalised(_sampled(grids, there[:, :2] / np.maximum(_LEAST_DEPTH, there[:, 2:]) + _CENTRE))
+        mouth = 1 - ((seen - wanted)[:, _MOUTH] ** 2).mean(axis=1) / 2
+        best = np.maximum(best, np.minimum((seen * wanted).mean(axis=1), mouth))
         warp = _composed(warp, (seen - wanted) @ solve)
     return best
 
 
-def _solver(
-    template: NDArray[np.float64], inner: slice, rows: NDArray[np.float64], columns: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _solver(template: NDArray[np.float64]) -> NDArray[np.float64]:
     """From a difference of normalised pictures to the eight steps of the map; shape (points, 8)."""
-    contrast = template[inner, inner].std() + 1e-9
-    down, right = (gradient[inner, inner].ravel() for gradient in np.gradient(template / contrast))
+    columns, rows, _ = _PLACES
+    contrast = template[_INNER, _INNER].std() + 1e-9
+    down, right = (gradient[_INNER, _INNER].ravel() for gradient in np.gradient(template / contrast))
     outwards = right * columns + down * rows
     affine = [right, right * columns, right * rows, down, down * columns, down * rows]
     jacobian = np.stack([*affine, -outwards * columns, -outwards * rows], axis=1)
