@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from monitor.cli.options import add_config_option, add_json_option
 if TYPE_CHECKING:
     from monitor.config import MonitorConfig
     from monitor.gallery.identity import Permission
+    from monitor.gallery.misfiled import Alike
     from monitor.gallery.snapshot import GallerySnapshot
     from monitor.gallery.store import ReferenceStore
 
@@ -46,16 +47,18 @@ def run(args: argparse.Namespace) -> int:
     # What the gallery would log is what this command prints.
     logging.getLogger("monitor.gallery").addHandler(logging.NullHandler())
     with progress_bar(args.json) as progress:
-        snapshot = asyncio.run(_synchronise(config, args.action, progress))
+        snapshot, alike = asyncio.run(_synchronise(config, args.action, progress))
     if args.json:
-        print(json.dumps(_as_json(snapshot), ensure_ascii=False))
+        print(json.dumps(_as_json(snapshot, alike), ensure_ascii=False))
     else:
-        _print(snapshot)
+        _print(snapshot, alike)
     refused = bool(snapshot.refused or snapshot.errors)
     return 2 if refused and args.action == "check" else 0
 
 
-async def _synchronise(config: MonitorConfig, action: str, progress: Progress) -> GallerySnapshot:
+async def _synchronise(
+    config: MonitorConfig, action: str, progress: Progress
+) -> tuple[GallerySnapshot, Sequence[Alike]]:
     from prometheus_client import CollectorRegistry
 
     from monitor.clock import SystemClock
@@ -63,6 +66,7 @@ async def _synchronise(config: MonitorConfig, action: str, progress: Progress) -
     from monitor.faces.pool import VisionPool
     from monitor.gallery.gallery import Gallery
     from monitor.gallery.metrics import GalleryMetrics
+    from monitor.gallery.misfiled import alike_across
 
     registry = CollectorRegistry()
     async with AsyncExitStack() as stack:
@@ -71,7 +75,8 @@ async def _synchronise(config: MonitorConfig, action: str, progress: Progress) -
         stack.push_async_callback(pool.aclose)
         await pool.start()
         gallery = Gallery(config.gallery.folder, pool, store, config.gallery, SystemClock(), GalleryMetrics(registry))
-        return await gallery.sync(progress)
+        snapshot = await gallery.sync(progress)
+        return snapshot, alike_across(snapshot, pool.pack.similarity_threshold) if action == "check" else ()
 
 
 @asynccontextmanager
@@ -124,7 +129,7 @@ def _permission_json(permission: Permission) -> dict[str, Any]:
     }
 
 
-def _as_json(snapshot: GallerySnapshot) -> dict[str, Any]:
+def _as_json(snapshot: GallerySnapshot, alike: Sequence[Alike]) -> dict[str, Any]:
     identities = [
         {
             "id": identity.id,
@@ -148,7 +153,12 @@ def _as_json(snapshot: GallerySnapshot) -> dict[str, Any]:
         }
         for identity in snapshot.identities.values()
     ]
-    return {"identities": identities, "errors": [str(error) for error in snapshot.errors], "digest": snapshot.digest}
+    return {
+        "identities": identities,
+        "errors": [str(error) for error in snapshot.errors],
+        "alike": [{"photos": one.photos, "similarity": round(one.similarity, 3)} for one in alike],
+        "digest": snapshot.digest,
+    }
 
 
 def _permission_text(permission: Permission) -> str:
@@ -162,7 +172,7 @@ def _permission_text(permission: Permission) -> str:
     return text + (", suspended" if permission.suspended else "")
 
 
-def _print(snapshot: GallerySnapshot) -> None:
+def _print(snapshot: GallerySnapshot, alike: Sequence[Alike]) -> None:
     from rich.console import Console
     from rich.table import Column, Table
     from rich.text import Text
@@ -190,3 +200,5 @@ def _print(snapshot: GallerySnapshot) -> None:
         print(f"refused: {photo.identity_id}/{photo.photo}: {photo.reason}: {photo.detail}")
     for error in snapshot.errors:
         print(f"error: {error}")
+    for one in alike:
+        print(f"alike: {one}")

@@ -46,7 +46,11 @@ class Watch:
                 self.streams != self.refused or not self.streams,
                 "every stream's address is refused: list the networks that you trust in network.allow",
             ),
-            (self.identities, "no identity is enrolled: add a folder with identity.yaml and photos to the gallery"),
+            (
+                self.identities,
+                "no identity is enrolled: add a folder with identity.yaml and photos to the gallery; "
+                "`monitor gallery check` says what is wrong with one that is there",
+            ),
             (self.receivers, "no receiver is configured: add one under alerts.receivers, or nobody is told"),
         )
         return tuple(reason for count, reason in reasons if count == 0)

@@ -74,6 +74,27 @@ def test_look_alikes_are_listed_beside_the_person_and_a_photo_of_the_person_amon
     assert "not/biden_white_house.jpg" in out
 
 
+def test_check_names_photos_of_different_people_that_look_like_one_person(monitor, operator):
+    first = operator / "celebrity_gallery" / "barack_obama"
+    second = operator / "celebrity_gallery" / "joe_biden"
+    second.mkdir()
+    shutil.copy(first / "identity.yaml", second)
+    shutil.copy(PHOTOS / "biden_white_house.jpg", second)
+    code, out, _ = monitor("gallery", "check", "--json")
+    assert (code, json.loads(out)["alike"]) == (0, [])
+    shutil.copy(PHOTOS / "obama_senate_portrait.jpg", second)
+    code, out, _ = monitor("gallery", "check", "--json")
+    (pair,) = json.loads(out)["alike"]
+    assert code == 0
+    assert sorted(pair["photos"]) == ["barack_obama/obama_official_portrait.jpg", "joe_biden/obama_senate_portrait.jpg"]
+    assert pair["similarity"] > 0.7
+    code, out, _ = monitor("gallery", "check")
+    assert (
+        "alike: barack_obama/obama_official_portrait.jpg and joe_biden/obama_senate_portrait.jpg: similarity 0." in out
+    )
+    assert "wrong folder" in out
+
+
 def test_a_gallery_that_is_not_there_is_one_clear_line(monitor, operator):
     shutil.rmtree(operator / "celebrity_gallery")
     code, out, err = monitor("gallery", "list")
