@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from monitor.faces.face import Box
 
 FRAMED_BESIDE = 1.3
-"""A frame is looked for around a face beside one that is so many times as high. Beside one that is
-less high it decides nothing: a presence is an inset from 1.6 on, in the middle of all views."""
+"""A frame is looked for around a face beside one that is so many times as high. Beside a lower one it decides nothing:
+a presence is an inset from 1.6 on, in the middle of all views."""
 _REACH = 2.0
 """Face sizes from the face outwards within which an edge is looked for."""
 _MARGIN = 0.1

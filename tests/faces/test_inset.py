@@ -46,13 +46,19 @@ def test_no_box_within_the_picture_is_an_error(box: tuple[float, float, float, f
     inset_around(_busy(), Box(x1=x1, y1=y1, x2=x2, y2=y2))
 
 
+def _two_portraits(portraits: dict[str, Picture], scale: float, x: int) -> Picture:
+    """A portrait in the middle, and another of that scale in a window whose left edge is at ``x``."""
+    picture = room_picture(portraits["obama_official_portrait"])
+    window = cv2.resize(portraits["obama_senate_portrait"], None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    picture[20 : 20 + window.shape[0], x : x + window.shape[1]] = window
+    return picture
+
+
 def test_only_the_smaller_of_two_faces_is_searched_for_a_frame(
     analyser: FaceAnalyser, portraits: dict[str, Picture]
 ) -> None:
-    picture = room_picture(portraits["obama_official_portrait"])
-    small = cv2.resize(portraits["obama_senate_portrait"], None, fx=0.16, fy=0.16, interpolation=cv2.INTER_AREA)
-    picture[20 : 20 + small.shape[0], 470 : 470 + small.shape[1]] = small
-    large, framed = sorted(analyser.faces(picture), key=lambda face: -face.box.height)
+    faces = analyser.faces(_two_portraits(portraits, scale=0.16, x=470))
+    large, framed = sorted(faces, key=lambda face: -face.box.height)
     assert large.inset is None
     assert framed.inset is not None
     assert abs(framed.inset.x1 - 470) <= 2
@@ -62,9 +68,7 @@ def test_only_the_smaller_of_two_faces_is_searched_for_a_frame(
 def test_a_face_nearly_as_high_as_the_highest_is_not_searched_for_a_frame(
     analyser: FaceAnalyser, portraits: dict[str, Picture]
 ) -> None:
-    picture = room_picture(portraits["obama_official_portrait"])
-    framed = cv2.resize(portraits["obama_senate_portrait"], None, fx=0.27, fy=0.27, interpolation=cv2.INTER_AREA)
-    picture[20 : 20 + framed.shape[0], 440 : 440 + framed.shape[1]] = framed
+    picture = _two_portraits(portraits, scale=0.27, x=440)
     beside = max(analyser.faces(picture), key=lambda face: face.box.x1)
     assert inset_around(picture, beside.box) is not None
     assert beside.embedding is not None
